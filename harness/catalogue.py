@@ -1,0 +1,77 @@
+"""What there is: tasks, methods, models and experiments, a line each, read from their own files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+from harness import places
+
+
+class Entry(NamedTuple):
+    """A name and what it is."""
+
+    name: str
+    about: str
+
+
+def task_names() -> list[str]:
+    """Names of the shipped tasks and of those in `./tasks`."""
+    return [folder.name for folder in _task_folders()]
+
+
+def tasks() -> list[Entry]:
+    return [Entry(folder.name, str(_yaml(folder / "task.yaml").get("about", ""))) for folder in _task_folders()]
+
+
+def methods() -> list[Entry]:
+    return [Entry(path.stem, _headline(path)) for path in _configs("method")]
+
+
+def models() -> list[Entry]:
+    return [Entry(path.stem, str(_yaml(path).get("about", ""))) for path in _configs("model")]
+
+
+def experiments() -> list[Entry]:
+    return [Entry(path.stem, _headline(path)) for path in _configs("experiment")]
+
+
+KINDS: dict[str, Callable[[], list[Entry]]] = {
+    "tasks": tasks,
+    "methods": methods,
+    "models": models,
+    "experiments": experiments,
+}
+
+
+def _task_folders() -> list[Path]:
+    """The user's own first, each name once."""
+    found: dict[str, Path] = {}
+    for root in (Path("tasks"), places.TASKS):
+        for definition in sorted(root.glob("*/task.yaml")):
+            found.setdefault(definition.parent.name, definition.parent)
+    return [found[name] for name in sorted(found)]
+
+
+def _configs(group: str) -> list[Path]:
+    found: dict[str, Path] = {}
+    for root in places.conf_folders():
+        for path in sorted((root / group).glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return [found[name] for name in sorted(found)]
+
+
+def _headline(path: Path) -> str:
+    """A file's first comment that shows its command: what stands after the command."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("# harness run "):
+            return line.split("   ", 1)[-1].split("  ", 1)[-1].strip(" #")
+    return ""
+
+
+def _yaml(path: Path) -> dict[str, object]:
+    loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return loaded if isinstance(loaded, dict) else {}

@@ -1,0 +1,241 @@
+"""What a model in a context can do and what it costs: every item's answer and score, latency, and the adapter merged.
+
+answers = answer(respondent, test, "answering test")
+quality(task, answers)       # {"metric": "accuracy", "value": 0.61, "low": 0.43, "high": 0.76, "n": 32, ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness import answering
+from harness.contexts import Context
+from harness.measure import now, summary
+from harness.metrics import BY_KIND, METRICS
+from harness.models import Base
+from harness.progress import Progress
+from harness.prompts import Encoder
+from harness.stats import interval
+from harness.tasks import Example, Task
+
+Predictions = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Respondent:
+    """A model that answers a task's questions in a context."""
+
+    task: Task
+    base: Base
+    context: Context
+    measure: dict[str, Any]
+    # latency_requests, warmup_requests, merged_items, batch_size
+    progress: Progress
+
+    @property
+    def model(self) -> Any:
+        return self.base.model
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(self.base.tokenizer)
+
+    def prompt(self, example: Example) -> list[int]:
+        return self.encoder.prompt(self.context.render(example))
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of prompt and answer that the model takes."""
+        return getattr(self.model.config, "max_position_embeddings", None) or 10**9
+
+
+def answer(respondent: Respondent, examples: Sequence[Example], label: str) -> Predictions:
+    """Every example's answer with its scores; one that does not fit the model is unscored, never wrong."""
+    most = respondent.task.max_new_tokens
+    prompts = {example.id: respondent.prompt(example) for example in examples}
+    fitting = [example for example in examples if len(prompts[example.id]) + most <= respondent.longest]
+    began = now()
+    generated = answering.generate(
+        respondent.model,
+        respondent.encoder,
+        [prompts[example.id] for example in fitting],
+        most,
+        respondent.measure["batch_size"],
+        lambda done, total: respondent.progress.step(label, done, total),
+    )
+    each = 1000 * (now() - began) / max(1, len(fitting))
+    completions = {example.id: ids for example, ids in zip(fitting, generated, strict=True)}
+    predictions = []
+    for done, example in enumerate(examples, start=1):
+        row = _asked(respondent, example, prompts[example.id])
+        if example.id not in completions:
+            row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
+        elif example.choices:
+            row |= _judge_choice(respondent, example, prompts[example.id], completions[example.id])
+            respondent.progress.step(f"{label}: scoring", done, len(examples))
+        else:
+            row |= _judge_text(respondent, example, completions[example.id], each)
+        predictions.append(row)
+    return predictions
+
+
+def _asked(respondent: Respondent, example: Example, prompt: list[int]) -> dict[str, Any]:
+    """What a prediction says of its question; the answer is still to come."""
+    return {
+        "id": example.id,
+        "prompt": respondent.encoder.text(respondent.context.render(example)),
+        "completion": None,
+        "score": None,
+        "evidence": [passage.id for passage in respondent.context.passages(example)],
+        "prompt_tokens": len(prompt),
+        "completion_tokens": None,
+        "milliseconds": None,
+        "slice": example.slice,
+        "cluster": example.cluster,
+    }
+
+
+def _judge_text(respondent: Respondent, example: Example, ids: list[int], milliseconds: float) -> dict[str, Any]:
+    task, text = respondent.task, respondent.encoder.decode(ids)
+    metrics = {name: METRICS[name](text, example.answers) for name in BY_KIND[task.kind]}
+    return {
+        "completion": text,
+        "score": metrics[task.metric],
+        "metrics": metrics,
+        "completion_tokens": len(ids),
+        "milliseconds": milliseconds,
+    }
+
+
+def _judge_choice(respondent: Respondent, example: Example, prompt: list[int], generated: list[int]) -> dict[str, Any]:
+    """The likeliest choice; beside it the likeliest per byte, and what the model would have said freely."""
+    began = now()
+    encoded = [respondent.encoder.completion(choice) for choice in example.choices]
+    scores = answering.score_choices(respondent.model, prompt, encoded)
+    seconds = now() - began
+    by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
+    said = respondent.encoder.decode(generated)
+    chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))
+    accuracy = METRICS["accuracy"]
+    metrics = {
+        "accuracy": accuracy(chosen, example.answers),
+        "accuracy_per_byte": accuracy(per_byte, example.answers),
+        "accuracy_generated": accuracy(said, example.answers),
+    }
+    return {
+        "completion": chosen,
+        "generated": said,
+        "score": metrics[respondent.task.metric],
+        "metrics": metrics,
+        "log_likelihoods": {choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
+        "completion_tokens": len(encoded[example.choices.index(chosen)]),
+        "milliseconds": 1000 * seconds,
+    }
+
+
+def quality(task: Task, predictions: Predictions, *, brief: bool = False) -> dict[str, Any]:
+    """The primary metric with its interval; unless brief also the others, and the primary one by slice."""
+    scored = [p for p in predictions if p["score"] is not None]
+    found = interval([p["score"] for p in scored])
+    primary = {
+        "metric": task.metric,
+        "value": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "n": len(scored),
+    }
+    if brief:
+        return primary
+    names = scored[0]["metrics"] if scored else ()
+    slices = sorted({p["slice"] for p in scored if p["slice"] is not None})
+    return {
+        **primary,
+        "unscored": len(predictions) - len(scored),
+        "metrics": {name: sum(p["metrics"][name] for p in scored) / len(scored) for name in names},
+        "slices": {name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
+    }
+
+
+def _slice(scores: list[float]) -> dict[str, float]:
+    return {"value": sum(scores) / len(scores), "n": len(scores)}
+
+
+def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+    """One request at a time, from the question to the answer: retrieval, rendering, tokenising, reading, answering.
+
+    Milliseconds: latency_ms; first_token_ms (None for a choice, which is one constrained answer); retrieval_ms.
+    """
+    count = respondent.measure["latency_requests"]
+    asked = [examples[i % len(examples)] for i in range(count)]
+    for example in asked[: respondent.measure["warmup_requests"]]:
+        _request(respondent, example)
+    index = respondent.context.index
+    searched = len(index.search_seconds) if index else 0
+    total, first = [], []
+    for done, example in enumerate(asked, start=1):
+        respondent.context.forget()
+        began = now()
+        first.append(1000 * _request(respondent, example))
+        total.append(1000 * (now() - began))
+        respondent.progress.step("latency", done, count)
+    found = {
+        "latency_ms": summary(total),
+        "first_token_ms": None if respondent.task.kind == "choice" else summary(first),
+    }
+    if index:
+        found["retrieval_ms"] = summary([1000 * seconds for seconds in index.search_seconds[searched:]])
+    return found
+
+
+def _request(respondent: Respondent, example: Example) -> float:
+    """Answer one question as a server would; seconds to the first token."""
+    began = now()
+    prompt = respondent.prompt(example)
+    choices = [respondent.encoder.completion(choice) for choice in example.choices]
+    before = now() - began
+    decoded = answering.decode(
+        respondent.model, prompt, respondent.encoder.end_of_turn, respondent.task.max_new_tokens, choices
+    )
+    return before + decoded.first_token_seconds
+
+
+def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any] | None:
+    """Latency and quality with the adapter folded into the weights, and how far its logits move; None if it cannot be.
+
+    Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
+    """
+    some = list(examples[: respondent.measure["merged_items"]])
+    prompts = [respondent.prompt(example) for example in some]
+    before = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
+    try:
+        respondent.model.merge_adapter()
+    except (NotImplementedError, ValueError, AttributeError):  # the ways in which tuners say that they cannot
+        return None
+    after = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
+    timed = latency(respondent, examples)["latency_ms"]
+    answers = answer(respondent, some, "answering merged")
+    respondent.model.unmerge_adapter()
+    said = {p["id"]: p["completion"] for p in unmerged}
+    return {
+        "latency_ms": timed,
+        "quality": {
+            **quality(respondent.task, answers, brief=True),
+            "same_answers": sum(said[p["id"]] == p["completion"] for p in answers),
+        },
+        "largest_logit_difference": max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True)),
+    }
+
+
+def retrieval(context: Context, examples: Sequence[Example], timed: dict[str, Any]) -> dict[str, Any] | None:
+    """How well passages were found: recall of the gold passages among k, and what finding them cost."""
+    if context.index is None:
+        return None
+    return {
+        "k": context.k,
+        "recall": context.recall(examples),
+        "passages": len(context.index.passages),
+        "index_seconds": context.index.seconds,
+        "latency_ms": timed["retrieval_ms"],
+    }

@@ -1,0 +1,143 @@
+"""One run, one fresh process: a peak is this run's peak, and a crash or an out-of-memory kill costs one run.
+
+Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
+asked the device), a fork would break it, and runs are spawned instead: slower to start, otherwise the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness import store
+from harness.environment import describe_environment, device_kind
+from harness.records import RECORD_FILE, Record, read_record
+
+_PRELOADED = "harness.warm"
+
+
+def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: str) -> Record:
+    """Carry a planned run out in a process of its own; its record, whatever happened."""
+    kills = _out_of_memory_kills()
+    (folder / RECORD_FILE).unlink(missing_ok=True)  # a record that is not ok gives way to the new attempt's
+    started = time.time()
+    child = _context(start_method()).Process(target=_child, args=(dict(config), planned, folder, title))
+    child.start()
+    try:
+        child.join()
+    except KeyboardInterrupt:
+        child.join(timeout=10)
+        child.kill()
+        raise
+    if (folder / RECORD_FILE).exists():
+        return read_record(folder / RECORD_FILE)
+    record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
+    store.save_run(folder, record, [], record.config)
+    return record
+
+
+@functools.cache
+def start_method() -> str:
+    """forkserver, or spawn where forking the server would break CUDA."""
+    if device_kind() == "cpu":
+        return "forkserver"
+    context = _context("forkserver")
+    receive, send = context.Pipe(duplex=False)
+    probe = context.Process(target=_report_cuda, args=(send,))
+    probe.start()
+    probe.join()
+    return "spawn" if not receive.poll() or receive.recv() else "forkserver"
+
+
+def _report_cuda(send: Any) -> None:
+    """In a forked child: was CUDA initialised in the server? (`is_initialized` alone says no after a bad fork.)"""
+    import torch
+
+    send.send(torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork())
+
+
+def _context(method: str) -> Any:
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([_PRELOADED])
+    return context
+
+
+def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) -> None:
+    import harness.warm  # noqa: F401  (quiet; and a spawned child has nothing loaded yet)
+    from harness.progress import Progress
+    from harness.run import run
+    from harness.settings import Settings
+
+    progress = Progress(title)
+    started = time.time()
+    try:
+        progress.step("loading", 0, 0)
+        record, predictions = run(Settings(config), progress)
+    except BaseException as cause:  # whatever ended the run is what its record says
+        record, predictions = _failure(cause, planned, started), []
+    progress.clear()
+    store.save_run(folder, record, predictions, record.config)
+
+
+def _failure(cause: BaseException, planned: Record, started: float) -> Record:
+    import torch
+
+    from harness.training import Diverged
+
+    out_of_memory = isinstance(cause, torch.OutOfMemoryError | MemoryError)
+    kinds = ((Diverged, "diverged"), (KeyboardInterrupt, "interrupted"), (BaseException, "failed"))
+    status = "oom" if out_of_memory else next(name for kind, name in kinds if isinstance(cause, kind))
+    written = "".join(traceback.format_exception(cause))
+    return _ended(planned, status, type(cause).__name__, str(cause), written, started)
+
+
+def _obituary(planned: Record, exitcode: int | None, out_of_memory: bool, started: float) -> Record:
+    """The record of a process that died without writing one."""
+    if exitcode is not None and exitcode < 0:
+        how = f"was killed by {signal.Signals(-exitcode).name}"
+    else:
+        how = f"ended with exit code {exitcode}"
+    status = "oom" if exitcode == -signal.SIGKILL and out_of_memory else "crashed"
+    return _ended(planned, status, "ProcessDied", f"the run's process {how}", "", started)
+
+
+def _ended(planned: Record, status: str, kind: str, message: str, written: str, started: float) -> Record:
+    return replace(
+        planned,
+        status=status,
+        error={"type": kind, "message": message, "traceback": written},
+        environment=describe_environment(planned.environment["data_sha256"], started),
+    )
+
+
+def _out_of_memory_kills() -> int:
+    """How many processes of this control group the kernel has killed for memory; 0 where it does not say."""
+    for path in _memory_events():
+        for line in path.read_text().splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
+def _memory_events() -> list[Path]:
+    membership = Path("/proc/self/cgroup")
+    if not membership.exists():
+        return []
+    paths = []
+    for line in membership.read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "":
+            paths.append(Path("/sys/fs/cgroup") / group.lstrip("/") / "memory.events")
+        elif "memory" in controllers.split(","):
+            paths.append(Path("/sys/fs/cgroup/memory") / group.lstrip("/") / "memory.oom_control")
+    return [path for path in paths if path.exists() and os.access(path, os.R_OK)]

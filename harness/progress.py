@@ -1,0 +1,51 @@
+"""Progress of long steps with an ETA: one line that is rewritten on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+_QUIET_SECONDS = 15.0
+
+
+@dataclass
+class Progress:
+    """`progress.step("training", 3, 12)` shows how far a step is and how long it still takes."""
+
+    title: str = ""
+    interactive: bool = field(default_factory=lambda: sys.stdout.isatty())
+    _label: str = ""
+    _began: float = 0.0
+    _shown: float = 0.0
+
+    def step(self, label: str, done: int, total: int) -> None:
+        """Show that `done` of `total` parts of a step are done; speaks at most every 15 s where nobody watches."""
+        now = time.monotonic()
+        if label != self._label:
+            self._label, self._began, self._shown = label, now, now
+        if not self.interactive and now - self._shown < _QUIET_SECONDS:
+            return
+        self._shown = now
+        left = f", about {spoken((now - self._began) / done * (total - done))} left" if 0 < done < total else ""
+        text = f"{self.title}  {label} {done}/{total}{left}" if total else f"{self.title}  {label}"
+        self._write(text)
+
+    def clear(self) -> None:
+        """Take the line away before something lasting is printed."""
+        if self.interactive:
+            print("\r\x1b[2K", end="", flush=True)
+
+    def _write(self, text: str) -> None:
+        if self.interactive:
+            print(f"\r\x1b[2K{text[:118]}", end="", flush=True)
+        else:
+            print(text, flush=True)
+
+
+def spoken(seconds: float) -> str:
+    """`8 s`, `2 min`, `1 h 10 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

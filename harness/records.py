@@ -1,0 +1,139 @@
+"""A Record is what happened in one run, as data: schema 1, one `record.json` a run.
+
+`load_records("results/,method=lora,rank=8")` reads every record below a folder, those that match the filters.
+Nothing here imports torch, so a laptop reads results in a moment.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UserError
+
+SCHEMA = 1
+STATUSES = ("ok", "failed", "oom", "diverged", "interrupted", "crashed")
+RECORD_FILE = "record.json"
+PREDICTIONS_FILE = "predictions.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run. A part that does not apply (training of an untrained method) is None."""
+
+    run_id: str
+    # hash of what can change the outcome: configuration and data, a dash, then versions and the device's kind
+    status: str
+    # ok | failed | oom | diverged | interrupted | crashed
+    task: str
+    probes: str
+    # the axis that the task tests: behaviour | knowledge | format | ...
+    model: str
+    method: str
+    # the name of the pair of adaptation and context: lora, rag, rag_lora
+    adaptation: str
+    # none | full | lora | qlora | prefix | ...
+    context: str
+    # what is in the prompt when answering: zero_shot | instructed | few_shot | rag | oracle
+    train_context: str | None
+    # what was in the prompt when training; None when nothing was trained
+    rank: int | None
+    seed: int
+    experiment: str
+    error: dict[str, str] | None = None
+    # type, message, traceback of a run that is not ok
+    quality: dict[str, Any] | None = None
+    # test split: metric, value, low, high (95 %, items as the unit), n, unscored, metrics {name: value}, slices
+    validation: dict[str, Any] | None = None
+    # the same scorer on the validation split: metric, value, low, high, n; what choices are made on
+    training: dict[str, Any] | None = None
+    # seconds (steps only), tuning_seconds, steps, examples, tokens, learning_rate, parameters, memory, shared ...
+    inference: dict[str, Any] | None = None
+    # latency_ms {p50, p95, mean}, first_token_ms, merged, items_per_second, prompt_tokens, completion_tokens ...
+    retrieval: dict[str, Any] | None = None
+    # k, recall, index_seconds, latency_ms
+    retention: dict[str, Any] | None = None
+    # what was forgotten: metric, before, after, change, low, high
+    memory: dict[str, Any] | None = None
+    # kind (cuda | rss), load, train, infer: {allocated, reserved} in bytes
+    environment: dict[str, Any] = field(default_factory=dict)
+    # device, packages, commit, dirty, data_sha256, started_at, finished_at, seconds
+    config: dict[str, Any] = field(default_factory=dict)
+    # the resolved configuration, secrets redacted
+    schema: int = SCHEMA
+
+    @property
+    def label(self) -> str:
+        """The method as a reader names it: `lora r8` where it has a rank."""
+        return f"{self.method} r{self.rank}" if self.rank is not None else self.method
+
+    def to_json(self) -> str:
+        return json.dumps({"schema": self.schema, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Record:
+        raw = json.loads(text)
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in raw.items() if name in known})
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """A record and the folder it lies in, beside predictions.jsonl and config.yaml."""
+
+    record: Record
+    folder: Path
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
+        path = self.folder / PREDICTIONS_FILE
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_record(path: Path) -> Record:
+    """The record in one file; UserError with the file's name where it is not a record of this schema."""
+    try:
+        record = Record.from_json(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, TypeError, KeyError) as cause:
+        raise UserError(f"{path}: not a record ({cause}). Move it away or run that cell again.") from cause
+    if record.schema != SCHEMA:
+        raise UserError(f"{path}: record of schema {record.schema}; this version reads schema {SCHEMA}.")
+    return record
+
+
+def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
+    """`results/,method=lora,rank=8` as a folder and filters on record fields."""
+    folder, *conditions = selector.split(",")
+    filters = {}
+    for condition in conditions:
+        name, equals, value = condition.partition("=")
+        if not equals:
+            raise UserError(f"Selector {selector!r}: {condition!r} is not field=value.")
+        if name not in {f.name for f in fields(Record)}:
+            raise UserError(f"Selector {selector!r}: a record has no field {name!r}.")
+        filters[name] = value
+    return Path(folder or "results"), filters
+
+
+def find_records(folder: Path) -> Iterator[Path]:
+    """Every record file below a folder, in a stable order; hidden folders (trained weights) are not searched."""
+    for path in sorted(folder.rglob(RECORD_FILE)):
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def load_records(selector: str) -> list[StoredRecord]:
+    """Records chosen by a selector; UserError where the folder is missing or holds none."""
+    folder, filters = split_selector(selector)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder. Make results with: harness run experiment=quickstart")
+    stored = [StoredRecord(read_record(path), path.parent) for path in find_records(folder)]
+    chosen = [s for s in stored if all(str(getattr(s.record, n)) == v for n, v in filters.items())]
+    if not chosen:
+        raise UserError(f"{selector}: no record there" + (" matches." if stored else "."))
+    return chosen

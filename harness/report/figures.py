@@ -1,0 +1,289 @@
+"""The figures of a cohort: quality against memory, quality against latency, quality by rank.
+
+Bars are 95 % intervals, names stand beside their points instead of in a legend. matplotlib is used without
+pyplot, so no window system and no global state are touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import groupby
+from math import log2
+from pathlib import Path
+from statistics import fmean
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from harness.records import Record
+from harness.report import measures
+from harness.report.cohorts import Cohort, Row
+from harness.report.escaping import plain, slug
+from harness.report.labels import SIZE, Label, place, spread, text_width
+from harness.report.palette import FAINT, INK, PAPER, colour, mark
+from harness.report.units import memory_unit, short
+
+WIDTH, HEIGHT, DPI = 7.0, 4.2, 200
+LEFT, RIGHT, BOTTOM, TOP = 0.075, 0.975, 0.13, 0.90  # of the axes, in parts of the figure
+LOG_FROM = 10.0  # the largest over the smallest value from which an axis is logarithmic
+SPARE = 0.12  # of the data's width, left of the cheapest point
+CROWD = 16  # more names than this do not find room
+RANKED = ("lora", "qlora")
+REFERENCES = ("zero_shot", "full")
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that lies in the report's folder."""
+
+    path: str
+    # relative to report.md
+    description: str
+    # for those who do not see it
+
+
+@dataclass(frozen=True)
+class Point:
+    x: float
+    y: float
+    low: float
+    high: float
+    row: Row
+
+
+def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
+    """The figures for which the cohort has enough points; `number` keeps the names of two cohorts apart."""
+    folder = out / "figures"
+    unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
+    memory = "resident memory" if _on_cpu(cohort) else "GPU memory"
+    plans = {
+        "memory": lambda: scatter(
+            cohort, lambda r: _scaled(measures.peak_memory(r), unit.size), f"peak {memory} ({unit.name})"
+        ),
+        "latency": lambda: scatter(cohort, measures.latency, "median latency of one request (ms)"),
+        "rank": lambda: by_rank(cohort),
+    }
+    said = {"memory": f"peak {memory}", "latency": "median latency of one request", "rank": "rank"}
+    drawings = []
+    for name, plan in plans.items():
+        if figure := plan():
+            folder.mkdir(exist_ok=True)
+            file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{number}-{name}.png"
+            figure.savefig(folder / file, dpi=DPI, metadata={"Software": None})
+            by = "by" if name == "rank" else "against"
+            about = f"{cohort.metric} on the test split of {cohort.key.task} {by} {said[name]}"
+            drawings.append(Drawing(f"figures/{file}", about))
+    return drawings
+
+
+def _on_cpu(cohort: Cohort) -> bool:
+    return any(measures.memory_kind(r) == "rss" for r in cohort.records)
+
+
+def _scaled(value: float | None, size: float) -> float | None:
+    return None if value is None else value / size
+
+
+def points_of(cohort: Cohort, cost: Callable[[Record], float | None]) -> list[Point]:
+    points = []
+    for row in cohort.rows:
+        x, quality = cost(row.record), measures.quality(row.record)
+        if x is not None and quality is not None:
+            low, high = quality.low, quality.high
+            y = quality.value
+            points.append(Point(x, y, y if low is None else low, y if high is None else high, row))
+    return points
+
+
+def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: str) -> Figure | None:
+    """Quality against a cost: up and to the left is better. None with fewer than two points."""
+    points = points_of(cohort, cost)
+    if len(points) < 2:
+        return None
+    figure, canvas, axes = _blank(cohort)
+    if len({point.row.name for point in points}) > CROWD:
+        _join_ranks(axes, points)  # elsewhere such a line could be taken for an interval
+    for point in points:
+        _dot(axes, point, point.x)
+    axes.set_xlabel(cost_name, color=INK)
+    labels = _labels(points)
+    widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
+    _cost_axis(axes, [point.x for point in points], widest)
+    _quality_axis(axes, points)
+    canvas.draw()
+    places = [(p.x, p.y, p.low, p.high) for p in points]
+    place(axes, canvas, labels, places)
+    return figure
+
+
+def _labels(points: list[Point]) -> list[Label]:
+    """One name a cell: where several seeds of it are drawn, beside the one in the middle.
+
+    In a crowd only the lowest and the highest rank of a method are named; their line shows the rest.
+    """
+    cells: dict[str, list[Point]] = {}
+    for point in points:
+        cells.setdefault(point.row.name, []).append(point)
+    middles = [sorted(cell, key=lambda p: p.y)[len(cell) // 2] for cell in cells.values()]
+    if len(middles) > CROWD:
+        inner = [p for line in _series(middles).values() for p in _by_rank(line)[1:-1]]
+        middles = [p for p in middles if p not in inner]
+    return [Label(p.x, p.y, plain(p.row.name, 32)) for p in middles]
+
+
+def _by_rank(line: list[Point]) -> list[Point]:
+    return sorted(line, key=lambda p: p.row.record.rank or 0)
+
+
+def _join_ranks(axes: Axes, points: list[Point]) -> None:
+    """A faint line through a method's ranks, the seeds' means where there are several."""
+    for line in _series(points).values():
+        ranks = [list(of_rank) for _, of_rank in groupby(_by_rank(line), key=lambda p: p.row.record.rank)]
+        xs, ys = (
+            [fmean(p.x for p in group) for group in ranks],
+            [fmean(p.y for p in group) for group in ranks],
+        )
+        axes.plot(xs, ys, color=colour(line[0].row.record), linewidth=0.8, alpha=0.5, zorder=1)
+
+
+def _blank(cohort: Cohort) -> tuple[Figure, FigureCanvasAgg, Axes]:
+    figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=PAPER)
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=8)
+    axes.grid(axis="y", color=FAINT, linewidth=0.5)
+    axes.set_axisbelow(True)
+    items = f"{cohort.key.items:,} test items" if cohort.key.items else "test split"
+    said = plain(f"{cohort.key.task}, {cohort.key.model}: {cohort.metric} on {items}, 95 % intervals", 110)
+    # The vertical axis is named here, where it reads without turning one's head.
+    figure.text(0.026, 0.945, said, fontsize=9, color=INK, va="center", parse_math=False)
+    axes.xaxis.label.set_fontsize(9)
+    return figure, canvas, axes
+
+
+def _dot(axes: Axes, point: Point, x: float) -> None:
+    tint = colour(point.row.record)
+    axes.plot(
+        [x, x],
+        [point.low, point.high],
+        color=tint,
+        linewidth=1.1,
+        alpha=0.55,
+        solid_capstyle="butt",
+        zorder=2,
+    )
+    axes.plot(
+        [x], [point.y], mark(point.row.record), color=tint, markersize=5.5,
+        markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3,
+    )  # fmt: skip
+
+
+def _quality_axis(axes: Axes, points: list[Point]) -> None:
+    """As far as the intervals reach and a little more, within 0 to 1 where the scores are."""
+    low, high = min(p.low for p in points), max(p.high for p in points)
+    pad = max(0.06 * (high - low), 0.01)
+    axes.set_ylim(low - pad, high + pad)
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
+
+
+def _cost_axis(axes: Axes, values: list[float], widest: float) -> None:
+    """Room on the right for the widest name (a part of the axis); logarithmic where costs spread over tenfold."""
+    low, high = min(values), max(values)
+    room = min(widest + 0.02, 0.4)
+    right = (1 + SPARE) * room / (1 - room)
+    if low > 0 and high / low > LOG_FROM:
+        axes.set_xscale("log")
+        spread_ = high / low
+        axes.set_xlim(low / spread_**SPARE, high * spread_**right)
+        few = spread_ > 1000
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0), numticks=20))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        pad = (high - low) or abs(high) or 1.0
+        axes.set_xlim(low - SPARE * pad, high + right * pad)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def by_rank(cohort: Cohort) -> Figure | None:
+    """Quality by rank for every LoRA-like method with two ranks or more; the line is the seeds' mean."""
+    points = points_of(cohort, lambda r: log2(r.rank) if r.rank else None)
+    series = _series(points)
+    if not series:
+        return None
+    references = _references(cohort)
+    drawn = [p for line in series.values() for p in line]
+    figure, canvas, axes = _blank(cohort)
+    ends = [(y, name, tint) for name, y, tint in references]
+    for _, y, tint in references:
+        axes.axhline(y, color=tint, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    for number, (name, line) in enumerate(series.items()):
+        shift = 0.05 * (number - (len(series) - 1) / 2)
+        ends.append((_draw_series(axes, line, shift), name, colour(line[0].row.record)))
+    _rank_axis(axes, sorted({p.x for p in drawn}))
+    _quality_axis(axes, [*drawn, *(Point(0, y, y, y, drawn[0].row) for _, y, _ in references)])
+    canvas.draw()
+    _end_labels(axes, canvas, ends)
+    return figure
+
+
+def _series(points: list[Point]) -> dict[str, list[Point]]:
+    """Points of one method and one set of settings, those with two ranks or more."""
+    series: dict[str, list[Point]] = {}
+    for point in points:
+        if point.row.record.adaptation not in RANKED or not point.row.record.rank:
+            continue
+        settings = ", ".join(f"{name}={value}" for name, value in point.row.variant.items())
+        name = point.row.record.method + (f" ({settings})" if settings else "")
+        series.setdefault(name, []).append(point)
+    return {name: line for name, line in sorted(series.items()) if len({p.row.record.rank for p in line}) > 1}
+
+
+def _references(cohort: Cohort) -> list[tuple[str, float, str]]:
+    """(name, mean quality over seeds, colour) of what the ranks are to be compared with."""
+    found = []
+    for method in REFERENCES:
+        records = [r for r in cohort.records if r.method == method]
+        values = [quality.value for r in records if (quality := measures.quality(r))]
+        if values:
+            found.append((method, fmean(values), colour(records[0])))
+    return found
+
+
+def _draw_series(axes: Axes, line: list[Point], shift: float) -> float:
+    """The line through the means, every run's dot; the height of its right end."""
+    ranks = sorted({p.x for p in line})
+    means = [fmean(p.y for p in line if p.x == x) for x in ranks]
+    axes.plot([x + shift for x in ranks], means, color=colour(line[0].row.record), linewidth=1.4, zorder=2)
+    for point in line:
+        _dot(axes, point, point.x + shift)
+    return means[-1]
+
+
+def _rank_axis(axes: Axes, positions: list[float]) -> None:
+    axes.set_xlabel("rank", color=INK)
+    axes.set_xlim(positions[0] - 0.3, positions[-1] + 0.25)
+    axes.xaxis.set_major_locator(FixedLocator(positions))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(2**x) if 2**x >= 100 else f"{2**x:.0f}"))
+
+
+def _end_labels(axes: Axes, canvas: FigureCanvasAgg, ends: list[tuple[float, str, str]]) -> None:
+    """Names at the right edge beside their lines, moved apart where lines end close together."""
+    said = [f"{plain(name, 24)} {y:.2f}" for y, name, _ in ends]
+    widest = text_width(canvas, said) / (WIDTH * DPI)
+    axes.set_position((LEFT, BOTTOM, RIGHT - LEFT - widest - 0.025, TOP - BOTTOM))
+    low, high = axes.get_ylim()
+    gap = (high - low) * (SIZE * 1.35 / 72) / (HEIGHT * (TOP - BOTTOM))
+    heights = spread([y for y, _, _ in ends], gap)
+    right = axes.get_xlim()[1]
+    for (y, _, tint), text, height in zip(ends, said, heights, strict=True):
+        axes.annotate(
+            text, (right, y), xytext=(1.03, (height - low) / (high - low)), textcoords="axes fraction",
+            fontsize=SIZE, color=INK, va="center", parse_math=False, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": tint, "linewidth": 0.9, "shrinkA": 1, "shrinkB": 0},
+        )  # fmt: skip

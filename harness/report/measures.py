@@ -1,0 +1,124 @@
+"""The numbers of a record that a report shows, each None where the run did not get that far.
+
+A record of a failed run may lack any part, and a part may lack any field, so every number is read through
+`number`.
+
+>>> number({"latency_ms": {"p50": 41.5}}, "latency_ms", "p50")
+41.5
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from harness.records import Record
+
+PHASES = ("load", "train", "infer")
+
+
+def at(part: Any, *path: str) -> Any:
+    """What lies at a path of nested dicts; None where any step is missing."""
+    for name in path:
+        part = part.get(name) if isinstance(part, dict) else None
+    return part
+
+
+def number(part: Any, *path: str) -> float | None:
+    """A finite number at that path, else None: NaN is what a diverged run writes, not a value."""
+    found = at(part, *path)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return found
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, where one was recorded."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def read(cls, part: Any) -> Estimate | None:
+        value = number(part, "value")
+        return None if value is None else cls(value, number(part, "low"), number(part, "high"))
+
+
+def quality(record: Record) -> Estimate | None:
+    """Quality on the test split; None for a run that is not ok, whatever it had measured before it ended."""
+    return Estimate.read(record.quality) if record.status == "ok" else None
+
+
+def validation(record: Record) -> float | None:
+    return number(record.validation, "value") if record.status == "ok" else None
+
+
+def metric(record: Record) -> str | None:
+    return at(record.quality, "metric") or at(record.validation, "metric")
+
+
+def items(record: Record) -> int | None:
+    """Test items that were asked: those scored and those that could not be run."""
+    n = number(record.quality, "n")
+    return None if n is None else int(n + (number(record.quality, "unscored") or 0))
+
+
+def training_memory(record: Record) -> float | None:
+    """Peak bytes while training; a run that reused trained weights has only the copied figure."""
+    own = number(record.memory, "train", "allocated")
+    return own if own is not None else number(record.training, "peak_memory_bytes")
+
+
+def inference_memory(record: Record) -> float | None:
+    own = number(record.memory, "infer", "allocated")
+    return own if own is not None else number(record.inference, "peak_memory_bytes")
+
+
+def peak_memory(record: Record) -> float | None:
+    """The highest of the phases load, train and infer, in bytes: what a machine must have to do it all."""
+    phases = [number(record.memory, phase, "allocated") for phase in PHASES]
+    known = [b for b in (*phases, training_memory(record), inference_memory(record)) if b is not None]
+    return max(known, default=None)
+
+
+def latency(record: Record) -> float | None:
+    """Median milliseconds of one request."""
+    return number(record.inference, "latency_ms", "p50")
+
+
+def merged_latency(record: Record) -> float | None:
+    """The same with the adapter merged into the weights."""
+    return number(record.inference, "merged", "latency_ms", "p50")
+
+
+def memory_kind(record: Record) -> str | None:
+    kind = at(record.memory, "kind")
+    return str(kind) if kind else None
+
+
+def data_hash(record: Record) -> str | None:
+    found = at(record.environment, "data_sha256")
+    return str(found) if found else None
+
+
+def device_kind(record: Record) -> str | None:
+    """cuda or cpu; None where the run ended before it knew."""
+    kind, device = memory_kind(record), str(at(record.environment, "device") or "")
+    if kind is None and not device:
+        return None
+    # A GPU is named by its maker ("NVIDIA H200"), so the kind of memory that was read is the surer sign.
+    return "cuda" if kind == "cuda" or "cuda" in device.lower() or "nvidia" in device.lower() else "cpu"
+
+
+def tries(record: Record) -> int:
+    """How many learning rates were tried on validation; 0 where that is not recorded."""
+    tried = at(record.training, "tried")
+    return len(tried) if isinstance(tried, dict) else 0
+
+
+def contaminated(record: Record) -> tuple[bool, bool]:
+    """(memory, latency): whether something else used the device while it was measured."""
+    return bool(at(record.memory, "contaminated")), bool(at(record.inference, "contaminated"))

@@ -1,0 +1,242 @@
+"""report.md: what was found, the tables and figures it rests on, and where each number comes from.
+
+The page holds no date of its own making: the same records give the same page, and a committed report has
+quiet diffs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from harness.records import Record
+from harness.report import choice, measures, tables
+from harness.report.choice import Choice
+from harness.report.cohorts import Cohort, Row, flatten
+from harness.report.escaping import code, markdown
+from harness.report.figures import Drawing
+from harness.report.measures import at
+from harness.report.tables import CONTAMINATED, SHARED, Table
+from harness.report.units import with_interval
+
+QUANTISED = "smollm2-135m-q4"
+QUANTISED_REMARK = (
+    f"Most of the weights of {QUANTISED} are dequantised Q4_1. On it no conclusion on LoRA against QLoRA "
+    "quality and no comparison with published scores is drawn."
+)
+EXPLORATORY = (
+    "Methods are chosen on the validation split and the test split estimates the choice once; the tables "
+    "over all cells are exploratory, and the highest test value in a table is not the choice."
+)
+MEMORY = {
+    "rss": "resident memory of the process, on a CPU (peak less what it was after imports)",
+    "cuda": "GPU memory",
+}
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A cohort and the figures drawn of it."""
+
+    cohort: Cohort
+    drawings: list[Drawing]
+
+
+def render(chapters: list[Chapter], folder: Path) -> str:
+    cohorts = [chapter.cohort for chapter in chapters]
+    blocks = [f"# Report on {markdown(folder.resolve().name)}", *opening(cohorts), EXPLORATORY]
+    if any(cohort.key.model == QUANTISED for cohort in cohorts):
+        blocks.append(QUANTISED_REMARK)
+    for task, of_task in groupby(chapters, key=lambda chapter: chapter.cohort.key.task):
+        blocks.append(f"## {markdown(task)}")
+        for chapter in of_task:
+            blocks += section(chapter)
+    blocks += provenance(cohorts, folder)
+    return "\n\n".join(blocks) + "\n"
+
+
+def opening(cohorts: list[Cohort]) -> Iterator[str]:
+    """A sentence for each task and model, from its cohort with the most items."""
+    for (task, model), group in groupby(cohorts, key=lambda c: (c.key.task, c.key.model)):
+        of_model = list(group)
+        headline = max(of_model, key=lambda c: (c.key.items or 0, len(c.rows)))
+        models = {c.key.model for c in cohorts if c.key.task == task}
+        where = f"**{markdown(task)}**" + (f" on {markdown(model)}" if len(models) > 1 else "")
+        others = len(of_model) - 1
+        also = f" {others} smaller or other cohort{'s' * (others > 1)} below." if others else ""
+        yield f"{where}: {sentence(headline, choice.choose(headline))}{also}"
+
+
+def sentence(cohort: Cohort, chosen: Choice | None) -> str:
+    """Best on validation, its test value with the interval, zero-shot beside it."""
+    if chosen is None:
+        return "no run has a validation value, so no method is chosen."
+    record = chosen.row.record
+    name, metric = markdown(chosen.row.name), markdown(cohort.metric)
+    n = measures.number(record.validation, "n")
+    items = f", {n:,.0f} items" if n is not None else ""
+    mean = f", mean of {chosen.seeds} seeds" if chosen.seeds > 1 else ""
+    tied = f", level with {markdown(', '.join(chosen.tied))}" if chosen.tied else ""
+    found = f"{name} has the highest validation value ({metric} {chosen.validation:.3f}{items}{mean}){tied}"
+    seed = f", with seed {record.seed} (its best on validation)," if chosen.seeds > 1 else ""
+    reached = _test_value(cohort, record) + _zero_shot(cohort, record)
+    return f"{found}; on the test split it reaches{seed} {reached}."
+
+
+def _test_value(cohort: Cohort, record: Record) -> str:
+    estimate = measures.quality(record)
+    if estimate is None:
+        return "no value, because none was recorded"
+    items = f"{cohort.key.items or 0:,} items"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f} ({items})"
+    return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, {items})"
+
+
+def _zero_shot(cohort: Cohort, chosen: Record) -> str:
+    row = choice.zero_shot(cohort)
+    if row is None or chosen.method == "zero_shot":
+        return ""
+    return f", and zero_shot {with_interval(measures.quality(row.record))}"
+
+
+def section(chapter: Chapter) -> Iterator[str]:
+    """One cohort: the table of methods, its notes, the figures, the smaller tables."""
+    cohort = chapter.cohort
+    yield f"### {heading(cohort)}"
+    yield tables.methods(cohort).markdown()
+    yield "\n".join(f"- {note}" for note in notes(cohort))
+    for drawing in chapter.drawings:
+        yield f"![{markdown(drawing.description)}]({drawing.path})"
+    for title, table in (
+        ("Other metrics", tables.secondary_metrics(cohort)),
+        ("Retrieval", tables.retrieval(cohort)),
+        ("Slices", tables.slices(cohort)),
+        ("Retention", tables.retention(cohort)),
+    ):
+        if table:
+            yield f"#### {title}"
+            yield table.markdown()
+
+
+def heading(cohort: Cohort) -> str:
+    key = cohort.key
+    where = f" on {markdown(key.device)}" if key.device else ""
+    items = f"{key.items:,} test items" if key.items else "no item answered"
+    data = f", data {markdown(key.data[:8])}" if key.data else ""
+    return f"{markdown(key.model)}{where}, {items}{data}"
+
+
+def notes(cohort: Cohort) -> Iterator[str]:
+    """What the reader of the table has to know, and only where it applies."""
+    records = cohort.records
+    yield (
+        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, items as the unit; "
+        + ("rows are sorted by it, runs that are not ok come last.")
+    )
+    kinds = sorted({kind for r in records if (kind := measures.memory_kind(r))})
+    if kinds:
+        said = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
+        yield f"Peak memory: {said}; the highest of loading, training and answering."
+    if any(measures.latency(r) is not None for r in records):
+        yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
+    if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
+        yield "Prompt tokens: the mean of an item."
+    yield from _training_notes(records)
+    yield from _caveats(cohort)
+
+
+def _training_notes(records: list[Record]) -> Iterator[str]:
+    rates = [r for r in records if measures.number(r.training, "learning_rate") is not None]
+    if any(measures.tries(r) > 1 for r in rates):
+        yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
+    elif rates:
+        yield "The learning rate was not tuned: each is the only one tried."
+    if any(at(r.training, "shared") is True for r in records):
+        yield f"{SHARED} training cost copied from the run that trained these weights."
+
+
+def _caveats(cohort: Cohort) -> Iterator[str]:
+    records = cohort.records
+    if any(any(measures.contaminated(r)) for r in records):
+        yield f"{CONTAMINATED} contaminated: something else used the device while this was measured."
+    if any(r.context in choice.NOT_CHOSEN for r in records):
+        yield "oracle is shown the gold passage: an upper bound, never the choice."
+    devices = sorted({str(d) for r in records if (d := at(r.environment, "device"))})
+    if len(devices) > 1:
+        yield f"Times and memory come from several devices: {markdown(', '.join(devices))}."
+    for baseline in cohort.other_baselines:
+        yield f"{markdown(baseline.name)} (no model) was computed on {baseline.n:,} items and is left out."
+    for status, count in Counter(r.status for r in records if r.status != "ok").items():
+        yield f"{count} of {len(records)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
+
+
+def provenance(cohorts: list[Cohort], folder: Path) -> Iterator[str]:
+    records = [record for cohort in cohorts for record in cohort.records]
+    yield "## Provenance"
+    yield environment(records).markdown()
+    for cohort in cohorts:
+        yield f"#### {markdown(cohort.key.task)}: {heading(cohort)}"
+        yield tables.runs(cohort, folder).markdown()
+        yield commands(cohort).markdown()
+    yield "Everything above as a spreadsheet: [records.csv](records.csv)."
+
+
+def environment(records: list[Record]) -> Table:
+    """Versions, commit, device, data and dates; where runs differ, each value with its number of runs."""
+    seen: dict[str, Counter[str]] = {}
+    for record in records:
+        for what, value in _facts(record):
+            seen.setdefault(what, Counter())[value] += 1
+    rows = [
+        (
+            markdown(what),
+            ", ".join(f"{code(v)} ({n} runs)" if len(values) > 1 else code(v) for v, n in values.items()),
+        )
+        for what, values in seen.items()
+    ]
+    started = sorted(str(at(r.environment, "started_at")) for r in records if at(r.environment, "started_at"))
+    finished = sorted(str(at(r.environment, "finished_at")) for r in records if at(r.environment, "finished_at"))
+    if started:
+        rows.append(("when", f"{code(started[0])} to {code((finished or started)[-1])}"))
+    return Table(("what", "value"), tuple(rows))
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    env = record.environment or {}
+    if env.get("commit"):
+        dirty = " (dirty)" if env.get("dirty") else ""
+        yield "commit", f"{env['commit']}{dirty}"
+    for name in ("device", "python"):
+        if env.get(name):
+            yield name, str(env[name])
+    size = measures.number(env, "device_memory_bytes")
+    if size:
+        yield "device memory", f"{size / 2**30:.1f} GiB"
+    if measures.data_hash(record):
+        yield f"data of {record.task} (sha256)", str(measures.data_hash(record))
+    packages = env.get("packages")
+    for name, version in packages.items() if isinstance(packages, dict) else ():
+        yield str(name), str(version)
+
+
+def commands(cohort: Cohort) -> Table:
+    rows = [(markdown(tables.seeded(cohort, row)), code(command(row))) for row in cohort.rows]
+    return Table(("method", "command"), tuple(rows))
+
+
+def command(row: Row) -> str:
+    """What to type to make this cell again, with the settings in which it differs from others of its name."""
+    record = row.record
+    words = {"task": record.task, "model": record.model, "method": record.method}
+    if record.rank is not None:
+        words["rank"] = str(record.rank)
+    words["seed"] = str(record.seed)
+    limits = dict(flatten(record.config))
+    words |= {n: limits[n] for n in ("max_train_examples", "max_eval_examples") if limits.get(n, "null") != "null"}
+    words |= row.variant
+    return "harness run " + " ".join(shlex.quote(f"{name}={value}") for name, value in words.items())

@@ -1,0 +1,284 @@
+"""The tables of a cohort: rows of finished text, rendered as markdown or as plain columns.
+
+A run that is not ok keeps its row and says what it was; it is never a zero and never missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.records import Record
+from harness.report import measures
+from harness.report.cohorts import Baseline, Cohort, Row
+from harness.report.escaping import code, markdown, plain
+from harness.report.measures import Estimate, at, number
+from harness.report.units import MISSING, Unit, count, memory_unit, short, with_interval
+
+SHARED, CONTAMINATED = "†", "‡"
+_LEFT_ALIGNED = ("method", "quality", "slice", "run id", "folder", "command", "what", "value")
+
+
+@dataclass(frozen=True)
+class Table:
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """Cells go in as they are: whoever fills them has escaped them."""
+        marks = [":--" if h in _LEFT_ALIGNED else "--:" for h in self.headings]
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.headings, marks, *self.rows))
+
+    def text(self) -> str:
+        """Aligned columns, two spaces apart."""
+        widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
+
+        def line(cells: tuple[str, ...]) -> str:
+            padded = [
+                cell.ljust(width) if heading in _LEFT_ALIGNED else cell.rjust(width)
+                for cell, width, heading in zip(cells, widths, self.headings, strict=True)
+            ]
+            return "  ".join(padded).rstrip()
+
+        return "\n".join(map(line, (self.headings, *self.rows)))
+
+    def without_empty_columns(self) -> Table:
+        kept = [i for i in range(len(self.headings)) if any(row[i] != MISSING for row in self.rows)]
+        return Table(tuple(self.headings[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in self.rows))
+
+
+@dataclass(frozen=True)
+class Column:
+    heading: str
+    show: Callable[[Row], str]
+
+
+def methods(cohort: Cohort) -> Table:
+    """The main table of a cohort: what each method reaches and what it costs; empty columns are left out."""
+    baselines = [(b.estimate.value, _baseline_cells(b)) for b in cohort.baselines]
+    columns = _method_columns(cohort)
+    width = len(columns)
+    measured, ended = [], []
+    for row in cohort.rows:
+        cells = tuple(column.show(row) for column in columns)
+        quality = measures.quality(row.record)
+        if quality:
+            measured.append((quality.value, cells))
+        else:
+            ended.append(cells)
+    measured += [(value, cells + (MISSING,) * (width - len(cells))) for value, cells in baselines]
+    measured.sort(key=lambda pair: -pair[0])
+    table = Table(tuple(c.heading for c in columns), (*(cells for _, cells in measured), *ended))
+    return table.without_empty_columns()
+
+
+def _method_columns(cohort: Cohort) -> list[Column]:
+    unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
+    several_seeds = len({r.seed for r in cohort.records}) > 1
+    return [
+        Column("method", lambda row: markdown(row.name)),
+        Column("quality", lambda row: markdown(quality_or_status(row.record), longest=200)),
+        Column("n", lambda row: _scored(row.record)),
+        Column("validation", lambda row: _three_decimals(measures.validation(row.record))),
+        Column("training (s)", lambda row: _training_time(row.record)),
+        *_memory_columns(cohort, unit),
+        Column("latency p50 (ms)", lambda row: _latency(row.record)),
+        Column("merged p50 (ms)", lambda row: short(measures.merged_latency(row.record))),
+        Column("trainable parameters", lambda row: _parameters(row.record)),
+        Column("prompt tokens", lambda row: count(number(row.record.inference, "prompt_tokens"))),
+        Column("learning rate", lambda row: learning_rate(row.record)),
+        *([Column("seed", lambda row: str(row.record.seed))] if several_seeds else []),
+    ]
+
+
+def _memory_columns(cohort: Cohort, unit: Unit) -> list[Column]:
+    """The peak of all phases, and of training and of answering apart where some run has both."""
+    both = any(
+        number(r.memory, "train", "allocated") is not None and measures.inference_memory(r) is not None
+        for r in cohort.records
+    )
+    columns = [Column(f"peak memory ({unit.name})", lambda row: _memory(row.record, unit))]
+    if both:
+        columns += [
+            Column(f"in training ({unit.name})", lambda row: unit.show(measures.training_memory(row.record))),
+            Column(f"in inference ({unit.name})", lambda row: unit.show(measures.inference_memory(row.record))),
+        ]
+    return columns
+
+
+def _baseline_cells(baseline: Baseline) -> tuple[str, ...]:
+    name, value = markdown(f"{baseline.name} (no model)"), with_interval(baseline.estimate)
+    return name, value, count(baseline.n)
+
+
+def quality_or_status(record: Record) -> str:
+    """`0.81 (0.72 to 0.88)`, or what the run ended as: `oom: OutOfMemoryError: ...`; not escaped."""
+    if record.status != "ok":
+        error = record.error or {}
+        return ": ".join(str(part) for part in (record.status, error.get("type"), error.get("message")) if part)
+    estimate = measures.quality(record)
+    return with_interval(estimate) if estimate else "ok, but no quality was recorded"
+
+
+def _scored(record: Record) -> str:
+    n, unscored = number(record.quality, "n"), number(record.quality, "unscored")
+    return f"{count(n)} ({count(unscored)} unscored)" if unscored else count(n)
+
+
+def _three_decimals(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def _training_time(record: Record) -> str:
+    seconds = number(record.training, "seconds")
+    mark = f" {SHARED}" if at(record.training, "shared") is True else ""
+    return MISSING if seconds is None else short(seconds) + mark
+
+
+def _memory(record: Record, unit: Unit) -> str:
+    peak = measures.peak_memory(record)
+    mark = f" {CONTAMINATED}" if measures.contaminated(record)[0] else ""
+    return MISSING if peak is None else unit.show(peak) + mark
+
+
+def _latency(record: Record) -> str:
+    milliseconds = measures.latency(record)
+    mark = f" {CONTAMINATED}" if measures.contaminated(record)[1] else ""
+    return MISSING if milliseconds is None else short(milliseconds) + mark
+
+
+def _parameters(record: Record) -> str:
+    return count(number(record.training, "trainable_parameters"))
+
+
+def learning_rate(record: Record) -> str:
+    """`0.0003 of 3`: the value, and of how many tried on validation it is the best."""
+    rate, tries = number(record.training, "learning_rate"), measures.tries(record)
+    return MISSING if rate is None else f"{rate:g}" + (f" of {tries}" if tries > 1 else "")
+
+
+def secondary_metrics(cohort: Cohort) -> Table | None:
+    """Every other metric that was recorded, a column each."""
+    found = _named(cohort, "metrics")
+    names = list(dict.fromkeys(name for _, named in found for name in named if name != cohort.metric))
+    if not names:
+        return None
+    rows = [
+        (markdown(seeded(cohort, row)), *(_three_decimals(number(named, name)) for name in names))
+        for row, named in found
+    ]
+    return Table(("method", *(markdown(n, 40) for n in names)), tuple(rows)).without_empty_columns()
+
+
+def retrieval(cohort: Cohort) -> Table | None:
+    rows = [
+        (
+            markdown(seeded(cohort, row)),
+            count(number(part, "k")),
+            _three_decimals(number(part, "recall")),
+            short(number(part, "index_seconds")),
+            short(number(part, "latency_ms", "p50") or number(part, "latency_ms")),
+        )
+        for row in _answered(cohort)
+        if (part := row.record.retrieval)
+    ]
+    headings = (
+        "method",
+        "passages (k)",
+        "recall of the evidence",
+        "building the index (s)",
+        "retrieval (ms)",
+    )
+    return Table(headings, tuple(rows)).without_empty_columns() if rows else None
+
+
+def retention(cohort: Cohort) -> Table | None:
+    """What was forgotten: the same model before and after, on something it was not trained for."""
+    rows = [
+        (
+            markdown(seeded(cohort, row)),
+            markdown(part.get("metric") or MISSING),
+            _three_decimals(number(part, "before")),
+            _three_decimals(number(part, "after")),
+            _change(part),
+        )
+        for row in _answered(cohort)
+        if (part := row.record.retention)
+    ]
+    return Table(("method", "metric", "before", "after", "change"), tuple(rows)) if rows else None
+
+
+def slices(cohort: Cohort) -> Table | None:
+    """Quality by slice, a column each, under its number of items."""
+    found = _named(cohort, "slices")
+    names = sorted({name for _, named in found for name in named})
+    if not names:
+        return None
+
+    def heading(name: str) -> str:
+        counts = {int(n) for _, named in found if (n := number(named, name, "n")) is not None}
+        return markdown(name, 40) + (f" (n {', '.join(map(str, sorted(counts)))})" if counts else "")
+
+    rows = [
+        (markdown(seeded(cohort, row)), *(_two_decimals(number(named, name, "value")) for name in names))
+        for row, named in found
+    ]
+    return Table(("method", *map(heading, names)), tuple(rows))
+
+
+def seeded(cohort: Cohort, row: Row) -> str:
+    """The row's name, with its seed where the table has several rows of that name."""
+    twins = sum(other.name == row.name for other in cohort.rows)
+    return f"{row.name}, seed {row.record.seed}" if twins > 1 else row.name
+
+
+def console(cohort: Cohort) -> Table:
+    """The compact table for a terminal."""
+    unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
+    rows = [
+        (
+            plain(seeded(cohort, row), 40),
+            plain(quality_or_status(row.record), 60),
+            _training_time(row.record),
+            _memory(row.record, unit),
+            _latency(row.record),
+            _parameters(row.record),
+        )
+        for row in cohort.rows
+    ]
+    headings = ("method", "quality", "train s", f"peak {unit.name}", "p50 ms", "trainable")
+    return Table(headings, tuple(rows))
+
+
+def runs(cohort: Cohort, folder: Path) -> Table:
+    """Which run each row is, and where it lies."""
+    rows = [
+        (
+            markdown(seeded(cohort, row)),
+            code(row.record.run_id),
+            code(row.stored.folder.relative_to(folder).as_posix()),
+        )
+        for row in cohort.rows
+    ]
+    return Table(("method", "run id", "folder"), tuple(rows))
+
+
+def _named(cohort: Cohort, part: str) -> list[tuple[Row, dict[str, Any]]]:
+    """`quality.metrics` or `quality.slices` of every run that has them."""
+    parts = [(row, at(row.record.quality, part)) for row in _answered(cohort)]
+    return [(row, named) for row, named in parts if isinstance(named, dict)]
+
+
+def _answered(cohort: Cohort) -> list[Row]:
+    return [row for row in cohort.rows if row.record.status == "ok"]
+
+
+def _two_decimals(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.2f}"
+
+
+def _change(part: dict[str, Any]) -> str:
+    change = number(part, "change")
+    return with_interval(Estimate(change, number(part, "low"), number(part, "high"))) if change is not None else MISSING

@@ -1,0 +1,195 @@
+"""One run's settings, from a resolved configuration, and its identity.
+
+A run's identity is what can change its outcome: the parts of the configuration that the method uses, the data, the
+versions of the libraries and the kind of device. So `method=zero_shot rank=4` and `rank=16` are one run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import places
+from harness.adaptation import Adaptation
+from harness.environment import device_kind
+from harness.errors import UserError
+from harness.records import Record
+from harness.tasks import Task, load_task
+
+OUTCOME_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
+_SECRETS = ("token", "password", "secret", "api_key")
+REDACTED = "***"
+RUNS = "runs"
+"""The folder of runs that belong to no experiment."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run does. `config` is the whole resolved configuration, as the record keeps it."""
+
+    config: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for knob, least in (("rank", 1), ("max_train_examples", 1), ("max_eval_examples", 1)):
+            value = self.config[knob]
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.config[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def adaptation(self) -> Adaptation:
+        parts = self.config["adaptation"]
+        training = self.config["training"]
+        return Adaptation(
+            quantization=parts["quantization"],
+            peft=parts["peft"],
+            initialise=parts["initialise"],
+            training=training if training.get("name") else None,
+        )
+
+    @property
+    def trains(self) -> bool:
+        return self.adaptation.training is not None
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """The rates to try on validation; one is used as it is."""
+        rates = self.config["training"]["learning_rate"]
+        return tuple(float(r) for r in (rates if isinstance(rates, list) else [rates]))
+
+    @property
+    def uses_demonstrations(self) -> bool:
+        contexts = [self.config["context"]] + ([self.config["train_context"]] if self.trains else [])
+        return any(context["name"] == "few_shot" for context in contexts)
+
+    def load_task(self) -> Task:
+        """The task that the settings name, read and checked."""
+        task = self.config["task"]
+        source = task["source"]["path"]
+        return load_task(task_folder(task["name"], task["path"]), Path(source) if source else None)
+
+    def redacted(self) -> dict[str, Any]:
+        """The configuration without values whose name sounds secret."""
+        return _redact(dict(self.config))
+
+    def planned(self, task: Task) -> Record:
+        """The record of a run that has not begun: which run it is; the rest says what becomes of it."""
+        return Record(
+            run_id=f"{self.cell(task)}-{_hash(environment_identity(), 6)}",
+            status="interrupted",
+            task=task.name,
+            probes=task.probes,
+            model=self.model["name"],
+            method=self.method,
+            adaptation=self.adaptation.name,
+            context=self.context["name"],
+            train_context=self.train_context["name"] if self.trains else None,
+            rank=self.adaptation.rank,
+            seed=self.seed,
+            experiment=self.experiment or RUNS,
+            environment={"data_sha256": task.data_sha256},
+            config=self.redacted(),
+        )
+
+    def cell(self, task: Task) -> str:
+        """Hash of the configuration and data alone: the same cell under other versions has the same."""
+        config = self.config
+        used: dict[str, Any] = {
+            "data": task.data_sha256,
+            "model": [_without(config["model"], "about"), _fingerprint(config["model"]["path"])],
+            "context": config["context"],
+            "quantization": config["adaptation"]["quantization"],
+            "items": [config["max_eval_examples"], config["max_validation_examples"]],
+            "measure": config["measure"],
+        }
+        if self.trains:
+            used["training"] = [
+                config["adaptation"], config["training"], config["train_context"], config["seeds"]["train"],
+            ]  # fmt: skip
+        if self.trains or self.uses_demonstrations:
+            used["rows"] = [config["max_train_examples"], config["seeds"]["data"]]
+        if self.uses_demonstrations:
+            used["demonstrations"] = config["seeds"]["demonstrations"]
+        return _hash(used, 10)
+
+
+def task_folder(name: str, path: str | None) -> Path:
+    """A task's folder: the one given, else `./tasks/NAME`, else the shipped one."""
+    if path:
+        folder = Path(path)
+        if not folder.is_dir():
+            raise UserError(f"task.path={path}: no such folder.")
+        return folder
+    if name == "folder":
+        raise UserError("task=folder needs task.path=DIR.")
+    own = Path("tasks") / name
+    return own if (own / "task.yaml").exists() else places.TASKS / name
+
+
+def environment_identity() -> dict[str, str]:
+    """Versions and the device's kind; the harness itself by the content of its source."""
+    versions = {name: importlib.metadata.version(name) for name in OUTCOME_PACKAGES}
+    return {**versions, "harness": source_hash(), "device": device_kind()}
+
+
+def _fingerprint(folder: str | None) -> list[Any]:
+    """What tells one state of a local model's folder from another: names, sizes and times of its files."""
+    if not folder:
+        return []
+    files = sorted(Path(folder).glob("*"))
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
+
+
+@functools.cache
+def source_hash() -> str:
+    """Hash of the modules that can change an outcome: an edit of the code is never answered with old results."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        if path.stem not in _WITHOUT_INFLUENCE:
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+_WITHOUT_INFLUENCE = {
+    "__init__",
+    "__main__",
+    "cli",
+    "sweep",
+    "progress",
+    "doctor",
+    "catalogue",
+    "records",
+    "places",
+    "errors",
+}
+
+
+def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _hash(value: Any, length: int) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _redact(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            name: REDACTED
+            if part and isinstance(part, str) and any(s in name.lower() for s in _SECRETS)
+            else _redact(part)
+            for name, part in value.items()
+        }
+    return [_redact(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,253 @@
+"""`harness run`: Hydra composes the cells, each cell becomes a run, the exit code comes from what became of them.
+
+    harness run -m task=ticket_routing method=lora rank=4,8,16
+    harness run experiment=quickstart
+
+Jobs never raise, so one failed cell never ends a sweep. Hydra writes nothing: its folders are a temporary one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness import places, store
+from harness.catalogue import task_names
+from harness.contexts import bind, check_applies
+from harness.errors import NotApplicable, UserError
+from harness.processes import carry_out
+from harness.progress import spoken
+from harness.records import Record
+from harness.settings import Settings
+from harness.tasks import Task
+
+_FOLDER = "HARNESS_SWEEP"
+_OUTCOMES = "outcomes.jsonl"
+_PLAN = "plan.json"
+OK, FAILED, WRONG = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one cell."""
+
+    cell: str
+    status: str
+    # a record's status, or: same (finished before), not applicable, wrong configuration
+    detail: str
+    seconds: float
+    method: str
+
+
+class Announce(Callback):
+    """Before a sweep: note which cells it has, so that each can say how many are left."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+        overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
+        jobs = list(itertools.chain(*BasicSweeper.split_arguments(overrides, None)))
+        methods = [next((o.split("=", 1)[1] for o in job if o.startswith("method=")), "") for job in jobs]
+        (_sweep_folder() / _PLAN).write_text(json.dumps(methods))
+
+
+def main(overrides: list[str], *, debug: bool = False) -> int:
+    """Run a cell or a sweep; 0, 1 where a run failed, 2 where the configuration is wrong."""
+    _register()
+    with tempfile.TemporaryDirectory(prefix="harness-sweep-") as folder, _environment(folder):
+        try:
+            _launch(overrides)
+        except (HydraException, OmegaConfBaseException) as cause:
+            if debug:
+                raise
+            raise UserError(_explained(cause)) from cause
+        except KeyboardInterrupt:
+            print(
+                "\ninterrupted; what was finished is kept, and the same command goes on from there",
+                flush=True,
+            )
+            return FAILED
+        outcomes = _outcomes(Path(folder))
+    if len(outcomes) > 1:
+        _print_summary(outcomes)
+    return _exit_code(outcomes)
+
+
+def job(config: DictConfig) -> None:
+    """One cell, in Hydra's hands; never raises but for the user's interruption."""
+    began = time.monotonic()
+    number, total = _position()
+    head = f"[{number}/{total}] " if total > 1 else ""
+    try:
+        settings = Settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        cell = _name(settings)
+        print(f"{head}{cell}", flush=True)
+        status, detail = _run_cell(settings, f"{head}{cell}")
+        method = settings.method
+    except (UserError, OmegaConfBaseException) as cause:
+        cell, method = str(config.get("method")), str(config.get("method"))
+        status, detail = (
+            "wrong configuration",
+            cause.args[0] if isinstance(cause, UserError) else _explained(cause),
+        )
+    outcome = Outcome(cell, status, detail, time.monotonic() - began, method)
+    with (_sweep_folder() / _OUTCOMES).open("a") as file:
+        file.write(json.dumps(asdict(outcome)) + "\n")
+    print(f"{head}{cell}: {status}  {detail}{_time_left(number, total)}", flush=True)
+
+
+def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
+    """Skip a cell that does not apply or is finished; carry it out otherwise. Status and a line of detail."""
+    task = settings.load_task()
+    try:
+        _check(settings, task)
+    except NotApplicable as cause:
+        return "not applicable", str(cause)
+    planned = settings.planned(task)
+    results = Path(settings.results)
+    folder = store.run_folder(results, planned)
+    with store.lock(results, planned.run_id):
+        if done := store.finished(folder, other_versions=settings.reuse == "any"):
+            other = "" if done.run_id == planned.run_id else f" (made with other versions: {done.run_id})"
+            return "same", f"{_result(done)}; finished before{other}"
+        record = carry_out(settings.config, planned, folder, title)
+    return record.status, _result(record)
+
+
+def _check(settings: Settings, task: Task) -> None:
+    """What can be wrong with a cell, found before a model is loaded."""
+    check_applies(settings.context, task)
+    if settings.trains:
+        check_applies(settings.train_context, task)
+    pool = task.take("train", settings.max_train_examples, settings.seeds["data"])
+    if settings.context["name"] == "few_shot":
+        bind(settings.context, task, pool, settings.seeds["demonstrations"])
+
+
+def _result(record: Record) -> str:
+    if record.status != "ok" or not record.quality:
+        return (record.error or {}).get("message", "").split("\n")[0]
+    quality, seconds = record.quality, record.environment["seconds"]
+    value = f"{quality['metric']} {quality['value']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})"
+    trained = f", trained {spoken(record.training['seconds'])}" if record.training else ""
+    return f"{value}{trained}, {spoken(seconds)}"
+
+
+def _launch(overrides: list[str]) -> None:
+    own = places.user_conf()
+    added = [f"hydra.searchpath=[file://{own}]"] if own else []
+    entry = hydra.main(version_base="1.3", config_path=str(places.CONF), config_name="config")(job)
+    kept = sys.argv
+    sys.argv = ["harness run", *overrides, *added]
+    try:
+        entry()
+    finally:
+        sys.argv = kept
+
+
+def _register() -> None:
+    """What a configuration may refer to: every task by its name, and two small resolvers."""
+    for name in task_names():
+        node = {"name": name, "path": None, "source": {"path": None}}
+        ConfigStore.instance().store(group="task", name=name, node=node, provider="harness")
+    OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
+    OmegaConf.register_new_resolver("leaf", lambda path: Path(str(path)).name, replace=True)
+
+
+@contextlib.contextmanager
+def _environment(folder: str) -> Iterator[None]:
+    """Hydra shall raise what goes wrong instead of printing it; jobs find the sweep's folder."""
+    added = {_FOLDER: folder, "HYDRA_FULL_ERROR": "1"}
+    kept = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _sweep_folder() -> Path:
+    return Path(os.environ[_FOLDER])
+
+
+def _outcomes(folder: Path) -> list[Outcome]:
+    path = folder / _OUTCOMES
+    return [Outcome(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _plan() -> list[str]:
+    path = _sweep_folder() / _PLAN
+    return json.loads(path.read_text()) if path.exists() else [""]
+
+
+def _position() -> tuple[int, int]:
+    number = HydraConfig.get().job.get("num") if not OmegaConf.is_missing(HydraConfig.get().job, "num") else 0
+    return int(number or 0) + 1, len(_plan())
+
+
+def _time_left(number: int, total: int) -> str:
+    """An estimate from the cells so far: of the same method where it has run, of all that ran otherwise."""
+    ran = [o for o in _outcomes(_sweep_folder()) if o.status not in ("same", "not applicable", "wrong configuration")]
+    if number >= total or not ran:
+        return ""
+    by_method: dict[str, list[float]] = {}
+    for outcome in ran:
+        by_method.setdefault(outcome.method, []).append(outcome.seconds)
+    overall = sum(o.seconds for o in ran) / len(ran)
+    left = [by_method.get(method, [overall]) for method in _plan()[number:]]
+    return f"   [{total - number} left, about {spoken(sum(sum(s) / len(s) for s in left))}]"
+
+
+def _name(settings: Settings) -> str:
+    rank = f" r{settings.adaptation.rank}" if settings.adaptation.rank else ""
+    seed = f" seed {settings.seed}" if settings.seed else ""
+    return f"{settings.task['name']} {settings.method}{rank}{seed}"
+
+
+def _print_summary(outcomes: list[Outcome]) -> None:
+    print()
+    for status in dict.fromkeys(o.status for o in outcomes):
+        some = [o for o in outcomes if o.status == status]
+        print(f"{len(some)} {status}" + ("" if status in ("ok", "same") else ":"))
+        if status not in ("ok", "same"):
+            for outcome in some:
+                print(f"    {outcome.cell}: {outcome.detail}")
+
+
+def _exit_code(outcomes: list[Outcome]) -> int:
+    statuses = {outcome.status for outcome in outcomes}
+    if "wrong configuration" in statuses:
+        return WRONG
+    return OK if statuses <= {"ok", "same", "not applicable"} else FAILED
+
+
+def _explained(cause: Exception) -> str:
+    """Hydra's and OmegaConf's messages without their internals."""
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    kept = [
+        line for line in lines if not line.startswith(("full_key:", "object_type=", "Config search path", "provider="))
+    ]
+    return "\n".join(kept[:4])

@@ -1,0 +1,203 @@
+"""Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, the best epoch by validation loss kept.
+
+Every method trains here, in one path. What a tuner needs besides (AdaLoRA moves its rank budget after each step) it
+gets through the hook it brings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from datasets import Dataset
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from harness import targets
+from harness.adaptation import parameters
+from harness.contexts import Context
+from harness.errors import UserError
+from harness.measure import Meter, now
+from harness.models import Base
+from harness.prompts import Encoder
+from harness.tasks import Example
+
+_IGNORED = -100
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tokenised rows: prompt and completion ids, with labels on the completion."""
+
+    input_ids: list[list[int]]
+    labels: list[list[int]]
+
+    @classmethod
+    def encode(cls, context: Context, encoder: Encoder, examples: Sequence[Example], max_length: int) -> Rows:
+        """Rows in the training context; UserError where one is too long, since a row cut short teaches a wrong end."""
+        inputs, labels = [], []
+        for example in examples:
+            prompt = encoder.prompt(context.render(example))
+            completion = encoder.completion(example.answer)
+            if len(prompt) + len(completion) > max_length:
+                raise UserError(
+                    f"Training row {example.id} has {len(prompt) + len(completion)} tokens, more than "
+                    f"training.max_length={max_length}. Raise it, or shorten the row or its context."
+                )
+            inputs.append(prompt + completion)
+            labels.append([_IGNORED] * len(prompt) + completion)
+        return cls(inputs, labels)
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    def sha256(self) -> str:
+        return hashlib.sha256(json.dumps([self.input_ids, self.labels]).encode()).hexdigest()
+
+    def dataset(self) -> Dataset:
+        return Dataset.from_dict({"input_ids": self.input_ids, "labels": self.labels})
+
+
+def train(
+    base: Base,
+    rows: Rows,
+    validation: Rows,
+    settings: Mapping[str, Any],
+    learning_rate: float,
+    seed: int,
+    meter: Meter,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Train a model in place and leave its best epoch loaded; what it took, as a record's `training`.
+
+    `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
+    """
+    watch = _Watch(meter, progress)
+    callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
+    if len(validation) and settings["early_stopping_patience"]:
+        callbacks.append(EarlyStoppingCallback(settings["early_stopping_patience"]))
+    with tempfile.TemporaryDirectory(prefix="harness-checkpoints-") as folder:
+        trainer = SFTTrainer(
+            model=base.model,
+            args=_arguments(folder, settings, learning_rate, seed, evaluates=bool(len(validation))),
+            train_dataset=rows.dataset(),
+            eval_dataset=validation.dataset() if len(validation) else None,
+            processing_class=base.tokenizer,
+            callbacks=callbacks,
+            optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
+        )
+        trainer.remove_callback(PrinterCallback)  # the run shows its own progress
+        started = now()
+        trainer.train()
+        wall = now() - started
+    base.model.eval()
+    base.model.config.use_cache = True
+    history = trainer.state.log_history
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    validation_losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    if not all(map(math.isfinite, losses + validation_losses)):
+        raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
+    trainable, total = parameters(base.model)
+    return {
+        "seconds": watch.seconds,
+        "validation_seconds": wall - watch.seconds,
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "examples": len(rows),
+        "tokens": int(trainer.state.num_input_tokens_seen),
+        "tokens_per_second": trainer.state.num_input_tokens_seen / watch.seconds if watch.seconds else None,
+        "learning_rate": learning_rate,
+        "final_train_loss": losses[-1] if losses else None,
+        "best_validation_loss": min(validation_losses, default=None),
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+    }
+
+
+def _arguments(
+    folder: str, settings: Mapping[str, Any], learning_rate: float, seed: int, *, evaluates: bool
+) -> SFTConfig:
+    by_epoch = "epoch" if evaluates else "no"
+    named = settings["optimizer"] if isinstance(settings["optimizer"], str) else "adamw_torch"
+    return SFTConfig(
+        output_dir=folder,
+        num_train_epochs=settings["epochs"],
+        max_steps=settings["max_steps"],
+        learning_rate=learning_rate,
+        per_device_train_batch_size=settings["batch_size"],
+        per_device_eval_batch_size=settings["batch_size"],
+        gradient_accumulation_steps=settings["gradient_accumulation_steps"],
+        gradient_checkpointing=settings["gradient_checkpointing"],
+        lr_scheduler_type="cosine",
+        warmup_steps=settings["warmup"],
+        max_grad_norm=settings["max_grad_norm"],
+        weight_decay=settings["weight_decay"],
+        optim=named,
+        bf16=settings["bf16"],
+        max_length=None,
+        shuffle_dataset=False,
+        eval_strategy=by_epoch,
+        save_strategy=by_epoch,
+        load_best_model_at_end=evaluates,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        save_only_model=True,
+        save_total_limit=1,
+        prediction_loss_only=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        include_num_input_tokens_seen="non_padding",
+        seed=seed,
+        data_seed=seed,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _optimizer(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]] | None:
+    """An optimizer given as a `_target_`; a name is TRL's to resolve."""
+    spec = settings["optimizer"]
+    if isinstance(spec, str):
+        return None
+    options = {name: value for name, value in spec.items() if name != "_target_"}
+    return targets.resolve(spec["_target_"]), {"lr": learning_rate, **options}  # type: ignore[return-value]
+
+
+class _Watch(TrainerCallback):
+    """Time, memory and progress of the optimisation steps alone; validation and saving fall between them."""
+
+    def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
+        self.seconds = 0.0
+        self._meter = meter
+        self._progress = progress
+        self._began = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._meter.start()
+        self._began = now()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seconds += now() - self._began
+        self._meter.stop("train")
+        self._progress(state.global_step, state.max_steps)
+
+
+class _TunerUpdate(TrainerCallback):
+    """After each optimizer step, what the tuner itself wants to do (AdaLoRA: move its rank budget)."""
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        update = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+        if update is not None:
+            update(state.global_step)

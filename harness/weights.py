@@ -1,0 +1,133 @@
+"""The weights that a method asks for: the base's own, trained now, or trained before for another context.
+
+Trained weights are keyed by all they depend on, which the evaluation context is not: LoRA asked in three contexts trains
+once, and each record says what the training took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from harness import adaptation, models, store
+from harness.contexts import Context
+from harness.errors import UserError
+from harness.evaluation import Respondent, answer, quality
+from harness.measure import Meter, now
+from harness.models import Base
+from harness.progress import Progress
+from harness.prompts import Encoder
+from harness.settings import Settings, environment_identity
+from harness.tasks import Example, Task
+from harness.training import Rows, train
+
+
+def adapt(
+    settings: Settings,
+    task: Task,
+    shown: Context,
+    pool: Sequence[Example],
+    validation: Sequence[Example],
+    meter: Meter,
+    progress: Progress,
+) -> tuple[Base, dict[str, Any] | None]:
+    """The adapted model, and what training it took (None where nothing is trained).
+
+    `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
+    """
+    if not settings.trains:
+        with meter.phase("load"):
+            return settings.adaptation.attach(settings.model), None
+    if not pool:
+        raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
+    encoder = Encoder(models.load_tokenizer(settings.model))
+    rows, unseen = (Rows.encode(shown, encoder, part, settings.training["max_length"]) for part in (pool, validation))
+    key = _key(settings, rows, unseen)
+    folder = store.weights_folder(Path(settings.results), key)
+    facts = folder / "training.json"
+    with store.lock(Path(settings.results), key):
+        if facts.exists():
+            with meter.phase("load"):
+                base = settings.adaptation.restore(settings.model, folder)
+            return base, {**json.loads(facts.read_text()), "shared": True}
+        base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
+        return base, {**_keep(settings, base, training, folder), "shared": False}
+
+
+def _tune(
+    settings: Settings,
+    task: Task,
+    shown: Context,
+    rows: Rows,
+    unseen: Rows,
+    validation: Sequence[Example],
+    meter: Meter,
+    progress: Progress,
+) -> tuple[Base, dict[str, Any]]:
+    """Train at each learning rate and keep the one that answers validation best; the loss decides between equals."""
+    rates, began = settings.learning_rates, now()
+    best: tuple[Base, dict[str, Any]] | None = None
+    tried: dict[str, float] = {}
+    for rate in rates:
+        with meter.phase("load"):
+            base = settings.adaptation.attach(settings.model)
+        seed = settings.seeds["train"]
+        transformers.set_seed(seed)
+        label = "training" if len(rates) == 1 else f"training at {rate:g}"
+        trial = train(base, rows, unseen, settings.training, rate, seed, meter, _labelled(progress, label))
+        meter.settle()
+        if len(rates) > 1:
+            respondent = Respondent(task, base, shown, settings.measure, progress)
+            answers = answer(respondent, validation, f"validating {rate:g}")
+            tried[f"{rate:g}"] = trial["validation_value"] = quality(task, answers, brief=True)["value"]
+        if best is None or _merit(trial) > _merit(best[1]):
+            best = base, trial
+    assert best is not None
+    base, chosen = best
+    elsewhere = now() - began - chosen["seconds"] - chosen["validation_seconds"]
+    return base, {
+        **{name: value for name, value in chosen.items() if name != "validation_value"},
+        "tried": tried or None,
+        "tuning_seconds": elsewhere if tried else 0.0,
+        "peak_memory_bytes": meter.peaks["train"]["allocated"],
+    }
+
+
+def _merit(trial: dict[str, Any]) -> tuple[float, float]:
+    loss = trial["best_validation_loss"]
+    return trial.get("validation_value") or 0.0, -(trial["final_train_loss"] if loss is None else loss)
+
+
+def _keep(settings: Settings, base: Base, training: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Save the weights with what they took; a whole model is large and stays only when asked for."""
+    adapter = settings.adaptation.peft is not None
+    with store.draft_folder(folder) as draft:
+        training = {**training, "weights_bytes": adaptation.save(base, draft)}
+        store.write(draft / "training.json", json.dumps(training, indent=2))
+    if not (settings.keep_weights == "all" or (settings.keep_weights == "adapters" and adapter)):
+        shutil.rmtree(folder)
+    return training
+
+
+def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
+    """What trained weights depend on: the model, the adaptation, the rendered rows, the seed, the versions."""
+    parts = [
+        settings.model,
+        settings.config["adaptation"],
+        settings.training,
+        rows.sha256(),
+        unseen.sha256(),
+        settings.seeds["train"],
+        environment_identity(),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _labelled(progress: Progress, label: str) -> Any:
+    return lambda done, total: progress.step(label, done, total)
