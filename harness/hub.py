@@ -1,11 +1,14 @@
 """Rows of a data set on the hub, mapped to a task's rows by a few lines of task.yaml.
 
     source:
-      hub: PolyAI/banking77
-      revision: refs/convert/parquet
-      splits: {train: train, validation: "train[-500:]", test: test}
-      fields: {label: "labels[label]"}        # optional: a field from an expression over the hub's row
-      corpus: {text: context, title: title}   # optional: distinct values of a field become the corpus
+      hub: google/xquad
+      config: xquad.en                       # optional
+      revision: main                         # optional; a script data set's is refs/convert/parquet
+      splits: {train: train, test: test}     # ours: theirs; {all: validation} where the hub has only one
+      fields: {label: "labels[label]"}       # optional: a field from an expression over the hub's row
+      corpus: {text: context, title: title}  # optional: distinct values of a field become the corpus
+      hold_out: {every: 20}                  # optional: each 20th training row becomes validation
+      cut: {by: doc_id, train: 0.5, validation: 0.15, test: 0.35}   # optional: how `all` is cut, by a field's hash
 
 A row without an id gets one: `<split>-<number>`.
 """
@@ -20,18 +23,41 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UserError
 
+Row = dict[str, Any]
 _JINJA = ImmutableSandboxedEnvironment()
 
 
-def download_rows(name: str, source: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def download_rows(name: str, source: Mapping[str, Any]) -> dict[str, list[Row]]:
     """Rows for train, validation, test and corpus; UserError where there is neither a network nor a filled cache."""
-    rows: dict[str, list[dict[str, Any]]] = {"train": [], "validation": [], "test": [], "corpus": []}
+    read: dict[str, list[Row]] = {}
     for split, wanted in source["splits"].items():
         loaded = _load(name, source, wanted)
-        rows[split] = [_row(row, source, loaded, f"{split}-{i}") for i, row in enumerate(loaded)]
-    if mapping := source.get("corpus"):
-        rows["corpus"] = _corpus(rows, mapping)
-    return rows
+        read[split] = [_row(row, source, loaded, f"{split}-{i}") for i, row in enumerate(loaded)]
+    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []} | _divided(read, source)
+    mapping = source.get("corpus")
+    return rows | {"corpus": _corpus(rows, mapping) if mapping else []}
+
+
+def _divided(read: dict[str, list[Row]], source: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """The splits that the hub lacks, by the task's stated rule."""
+    if held := source.get("hold_out"):
+        every, rows = int(held["every"]), read["train"]
+        kept = [row for i, row in enumerate(rows) if i % every]
+        return read | {"train": kept, "validation": rows[::every]}
+    if cut := source.get("cut"):
+        divided: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+        for row in read["all"]:
+            divided[_split_of(str(row[cut["by"]]), cut)].append(row)
+        return divided
+    return read
+
+
+def _split_of(value: str, cut: Mapping[str, Any]) -> str:
+    """A split by where a value's hash falls in [0, 1): the same for every row with that value."""
+    at = int(hashlib.sha256(value.encode()).hexdigest()[:8], 16) / 2**32
+    if at < cut["train"]:
+        return "train"
+    return "validation" if at < cut["train"] + cut["validation"] else "test"
 
 
 def _load(name: str, source: Mapping[str, Any], split: str) -> Any:

@@ -2,8 +2,8 @@
 
 Memory is a peak by phase (load, train, infer). On a GPU: torch's allocated and reserved peaks, and beside them the
 device's own reading by the driver. On a CPU: the process's peak resident memory less what was resident after the
-imports; the kernel's high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak belongs to
-its phase. Every run is its own process, so a peak is this run's.
+imports; the kernel's high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak is of its
+phase. Every run is its own process, so a peak is this run's.
 
 Time is a monotonic clock around work that the device has finished.
 """

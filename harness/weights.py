@@ -1,7 +1,7 @@
 """The weights that a method asks for: the base's own, trained now, or trained before for another context.
 
-Trained weights are keyed by all they depend on, which the evaluation context is not: LoRA asked in three contexts trains
-once, and each record says what the training took.
+Trained weights are keyed by all they depend on, which the evaluation context is not: LoRA asked in three contexts
+trains once, and each record says what the training took.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
 """Write the corpus and the questions of handbook_qa: `python tasks/handbook_qa/generate.py`.
 
-Skerrow Sound Ferries is an invented company that runs twelve ships between the islands of an invented sound. Its staff
-handbook has 160 short passages on fourteen topics (ships, terminals, routes, teams, tickets, cargo, emergencies, ...).
-Subjects of one topic share their rules and differ in the values, so a passage about the wrong ship looks right.
-The prose is in handbook.yaml; this program draws the values, fills in the wordings, cuts the splits and writes
-corpus.jsonl, train.jsonl, validation.jsonl and test.jsonl. The same seed writes the same bytes. A row of test.jsonl:
+Skerrow Sound Ferries is an invented company that runs twelve ships between the islands of an invented sound.
+Its staff handbook has 160 short passages on fourteen topics (ships, terminals, routes, teams, tickets, cargo,
+emergencies, ...). Subjects of one topic share their rules and differ in the values, so a passage about the
+wrong ship looks right. The prose is in handbook.yaml; this program draws the values, fills in the wordings,
+cuts the splits and writes corpus.jsonl, train.jsonl, validation.jsonl and test.jsonl. The same seed writes
+the same bytes. A row of test.jsonl:
 
-    {"id": "test_001", "question": "By what time does music have to be off in Heron Row 41?", "answers": ["22:25"],
-     "doc_id": "hostel_heron_row_41", "cluster": "hostel_heron_row_41", "template": "hostel.quiet.test", "slice": "time"}
+    {"id": "test_001", "question": "By what time does music have to be off in Heron Row 41?",
+     "answers": ["22:25"], "doc_id": "hostel_heron_row_41", "cluster": "hostel_heron_row_41",
+     "template": "hostel.quiet.test", "slice": "time"}
 """
 
 import json
@@ -58,9 +60,13 @@ def draw_facts(topic: Json, pools: Json, people: list[str], rng: random.Random) 
     """Subject -> fact -> value; two subjects of a topic never share a value of the same fact."""
     subjects = topic["subjects"]
     columns = {
-        fact: draw_values(spec["values"], len(subjects), pools, people, rng) for fact, spec in topic["facts"].items()
+        fact: draw_values(spec["values"], len(subjects), pools, people, rng)
+        for fact, spec in topic["facts"].items()
     }
-    return {subject: {fact: column[i] for fact, column in columns.items()} for i, subject in enumerate(subjects)}
+    return {
+        subject: {fact: column[index] for fact, column in columns.items()}
+        for index, subject in enumerate(subjects)
+    }
 
 
 def draw_values(source: Any, count: int, pools: Json, people: list[str], rng: random.Random) -> list[str]:
@@ -78,7 +84,8 @@ def draw_values(source: Any, count: int, pools: Json, people: list[str], rng: ra
             width = pattern.count("#")
             return [fill(pattern, f"{digits:0{width}}") for digits in rng.sample(range(10**width), count)]
         case {"clock": [first, last]}:
-            return [f"{five // 12:02}:{five % 12 * 5:02}" for five in rng.sample(range(first * 12, last * 12), count)]
+            times = rng.sample(range(first * 60, last * 60, 5), count)
+            return [f"{minutes // 60:02}:{minutes % 60:02}" for minutes in times]
         case {"dates": True}:
             return [f"{day} {rng.choice(MONTHS)}" for day in rng.sample(range(1, 29), count)]
     raise ValueError(f"handbook.yaml: unknown source of values {source!r}")
@@ -94,7 +101,11 @@ def split_subjects(subjects: list[str], rng: random.Random) -> dict[str, str]:
     """Subject -> split: each topic is in all three, each passage in one."""
     order = rng.sample(subjects, len(subjects))
     last = VALIDATION_SUBJECTS + TEST_SUBJECTS
-    members = {"validation": order[:VALIDATION_SUBJECTS], "test": order[VALIDATION_SUBJECTS:last], "train": order[last:]}
+    members = {
+        "validation": order[:VALIDATION_SUBJECTS],
+        "test": order[VALIDATION_SUBJECTS:last],
+        "train": order[last:],
+    }
     return {subject: split for split, chosen in members.items() for subject in chosen}
 
 

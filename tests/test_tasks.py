@@ -1,0 +1,138 @@
+"""Task folders: what is read, and what is refused with file and line."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.places import TASKS
+from harness.tasks import load_task
+
+GENERATED = ("ticket_routing", "handbook_qa")
+PUBLIC = {"banking77": "banking77", "squad": "squad_xquad_en"}
+SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+def append(folder: Path, text: str, file: str = "test.jsonl") -> None:
+    with (folder / file).open("a") as lines:
+        lines.write(text + "\n")
+
+
+def test_a_task_folder_becomes_examples(colours: Path) -> None:
+    task = load_task(colours)
+    first = task.splits["test"][0]
+    assert first.prompt == "Which colour? the red box number 0 of test"
+    assert (first.answer, first.choices, first.evidence) == ("red", ("red", "green", "blue"), ("doc-0",))
+    assert [len(task.splits[split]) for split in ("train", "validation", "test")] == [12, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"id": "x", ', r"test\.jsonl:7: not JSON"),
+        ('{"text": "a", "label": "red"}', r"test\.jsonl:7: the row has no id"),
+        ('["a"]', r"test\.jsonl:7: a row is a JSON object"),
+        ('{"id": "test-0", "text": "a", "label": "red"}', r"test\.jsonl:7: the id 'test-0' stands already at .*:1"),
+        ('{"id": "train-0", "text": "a", "label": "red"}', r"test\.jsonl:7: the id 'train-0' stands already"),
+        ('{"id": "x", "text": "a", "label": "mauve"}', r"test\.jsonl:7: the answer 'mauve' is not among"),
+        ('{"id": "x", "label": "red"}', r"test\.jsonl:7: the template 'prompt' fails: 'text' is undefined"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(colours: Path, line: str, message: str) -> None:
+    append(colours, line)
+    with pytest.raises(UserError, match=message):
+        load_task(colours)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("kind: choice", "kind: guess", "kind 'guess' is not one of"),
+        ("metric: accuracy", "metric: token_f1", "metric 'token_f1'"),
+        ("about:", "abuot:", "unknown field 'abuot'"),
+        ("answer:", "about2:", "the field 'answer' is missing"),
+        ("instructions: policy.md", "instructions: rules.md", "no such file beside it"),
+        ("{{ text }}", "{{ text", "not a Jinja template"),
+    ],
+)
+def test_a_bad_definition_is_refused(colours: Path, before: str, after: str, message: str) -> None:
+    definition = colours / "task.yaml"
+    definition.write_text(definition.read_text().replace(before, after))
+    with pytest.raises(UserError, match=message):
+        load_task(colours)
+
+
+def test_a_template_cannot_reach_python(colours: Path) -> None:
+    definition = colours / "task.yaml"
+    definition.write_text(definition.read_text().replace("{{ text }}", "{{ text.__class__.__mro__ }}"))
+    with pytest.raises(UserError, match="fails"):
+        load_task(colours)
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one_and_the_test_items_do_not_follow_the_seed(colours: Path) -> None:
+    task = load_task(colours)
+    small, large = task.take("train", 4, seed=3), task.take("train", 8, seed=3)
+    assert {e.id for e in small} < {e.id for e in large}
+    assert task.take("train", 4, seed=4) != small
+    assert task.take("test", 3) == task.take("test", 3)
+
+
+def test_the_hash_follows_the_rows_and_not_the_place(colours: Path, tmp_path: Path) -> None:
+    before = load_task(colours).data_sha256
+    copy = shutil.copytree(colours, tmp_path / "elsewhere")
+    assert load_task(copy).data_sha256 == before
+    append(copy, json.dumps({"id": "new", "text": "a", "label": "red", "doc_id": "doc-0"}))
+    assert load_task(copy).data_sha256 != before
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_task_is_what_its_generator_writes(name: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(TASKS / name, tmp_path / name)
+    committed = {path.name: path.read_bytes() for path in copy.glob("*.jsonl")}
+    for path in copy.glob("*.jsonl"):
+        path.unlink()
+    spec = importlib.util.spec_from_file_location(f"generate_{name}", copy / "generate.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    module.main()
+    assert {path.name: path.read_bytes() for path in copy.glob("*.jsonl")} == committed
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_no_question_template_and_no_text_is_in_two_splits(name: str) -> None:
+    rows = {
+        split: [json.loads(line) for line in (TASKS / name / f"{split}.jsonl").read_text().splitlines()]
+        for split in ("train", "validation", "test")
+    }
+    assert {split: len(found) for split, found in rows.items()} == {"train": 300, "validation": 100, "test": 300}
+    for field in ("template", "text" if name == "ticket_routing" else "doc_id"):
+        kinds = [{row[field] for row in found} for found in rows.values()]
+        assert not (kinds[0] & kinds[1] or kinds[0] & kinds[2] or kinds[1] & kinds[2]), field
+
+
+def test_handbook_answers_stand_in_their_passage_and_nowhere_in_the_question() -> None:
+    task = load_task(TASKS / "handbook_qa")
+    text = {passage.id: passage.text for passage in task.corpus}
+    for example in (example for split in task.splits.values() for example in split):
+        assert example.answer in text[example.evidence[0]]
+        assert example.answer not in example.prompt
+
+
+@pytest.mark.parametrize(("name", "folder"), PUBLIC.items())
+def test_a_public_task_reads_a_local_copy(name: str, folder: str) -> None:
+    source = SHARED_DATA / folder
+    if not source.is_dir():
+        pytest.skip("the public rows are not beside the project")
+    task = load_task(TASKS / name, source)
+    assert min(len(rows) for rows in task.splits.values()) > 100
+
+
+def test_a_public_task_without_a_network_says_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"could not be loaded from the hub.*task\.source\.path=DIR"):
+        load_task(TASKS / "banking77")
