@@ -51,29 +51,33 @@ class Respondent:
         return getattr(self.model.config, "max_position_embeddings", None) or 10**9
 
 
-def answer(respondent: Respondent, examples: Sequence[Example], label: str) -> Predictions:
-    """Every example's answer with its scores; one that does not fit the model is unscored, never wrong."""
+def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, freely: bool = False) -> Predictions:
+    """Every example's answer with its scores; one that does not fit the model is unscored, never wrong.
+
+    A choice is scored by likelihood; `freely` also records what the model would have said by itself.
+    """
     most = respondent.task.max_new_tokens
     prompts = {example.id: respondent.prompt(example) for example in examples}
-    fitting = [example for example in examples if len(prompts[example.id]) + most <= respondent.longest]
+    fits = {example.id: len(prompts[example.id]) + most <= respondent.longest for example in examples}
+    spoken = [example for example in examples if fits[example.id] and (freely or not example.choices)]
     began = now()
     generated = answering.generate(
         respondent.model,
         respondent.encoder,
-        [prompts[example.id] for example in fitting],
+        [prompts[example.id] for example in spoken],
         most,
         respondent.measure["batch_size"],
         lambda done, total: respondent.progress.step(label, done, total),
     )
-    each = 1000 * (now() - began) / max(1, len(fitting))
-    completions = {example.id: ids for example, ids in zip(fitting, generated, strict=True)}
+    each = 1000 * (now() - began) / max(1, len(spoken))
+    completions = {example.id: ids for example, ids in zip(spoken, generated, strict=True)}
     predictions = []
     for done, example in enumerate(examples, start=1):
         row = _asked(respondent, example, prompts[example.id])
-        if example.id not in completions:
+        if not fits[example.id]:
             row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
         elif example.choices:
-            row |= _judge_choice(respondent, example, prompts[example.id], completions[example.id])
+            row |= _judge_choice(respondent, example, prompts[example.id], completions.get(example.id))
             respondent.progress.step(f"{label}: scoring", done, len(examples))
         else:
             row |= _judge_text(respondent, example, completions[example.id], each)
@@ -109,20 +113,22 @@ def _judge_text(respondent: Respondent, example: Example, ids: list[int], millis
     }
 
 
-def _judge_choice(respondent: Respondent, example: Example, prompt: list[int], generated: list[int]) -> dict[str, Any]:
-    """The likeliest choice; beside it the likeliest per byte, and what the model would have said freely."""
+def _judge_choice(
+    respondent: Respondent, example: Example, prompt: list[int], generated: list[int] | None
+) -> dict[str, Any]:
+    """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
     began = now()
     encoded = [respondent.encoder.completion(choice) for choice in example.choices]
     scores = answering.score_choices(respondent.model, prompt, encoded)
     seconds = now() - began
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
-    said = respondent.encoder.decode(generated)
+    said = None if generated is None else respondent.encoder.decode(generated)
     chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))
     accuracy = METRICS["accuracy"]
     metrics = {
         "accuracy": accuracy(chosen, example.answers),
         "accuracy_per_byte": accuracy(per_byte, example.answers),
-        "accuracy_generated": accuracy(said, example.answers),
+        **({} if said is None else {"accuracy_generated": accuracy(said, example.answers)}),
     }
     return {
         "completion": chosen,

@@ -48,7 +48,7 @@ def run(settings: Settings, progress: Progress) -> tuple[Record, Predictions]:
     meter.settle()
     with meter.phase("infer"):
         began = now()
-        predictions = answer(respondent, test, "answering test")
+        predictions = answer(respondent, test, "answering test", freely=True)
         seconds = now() - began
         timed = latency(respondent, test)
     checked = answer(respondent, validation, "answering validation")

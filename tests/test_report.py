@@ -179,9 +179,7 @@ def page_of(root: Path, *records: Record) -> str:
 
 
 def table_rows(page: str, first_cell: str) -> list[list[str]]:
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"
-    ]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:1] == "|"]
     return [row for row in rows if row[0] == first_cell]
 
 
@@ -250,17 +248,13 @@ def test_unscored_items_are_counted_as_asked_and_shown(tmp_path: Path) -> None:
 
 
 def test_the_opening_sentence_picks_on_validation_and_not_on_test(tmp_path: Path) -> None:
-    page = page_of(
-        tmp_path, record("zero_shot", 0.3, 0.3), record("full", 0.9, 0.6), record("lora", 0.7, 0.8, rank=8)
-    )
+    page = page_of(tmp_path, record("zero_shot", 0.3, 0.3), record("full", 0.9, 0.6), record("lora", 0.7, 0.8, rank=8))
     sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
     assert "lora r8 has the highest validation value (accuracy 0.800" in sentence
     assert "0.70 (95 % interval 0.61 to 0.77" in sentence
     assert "zero_shot 0.30 (0.23 to 0.39)" in sentence
     assert "full" not in sentence
-    assert tables_of(page)[0].splitlines()[2].startswith("| full | 0.90"), (
-        "the table is sorted by test quality"
-    )
+    assert tables_of(page)[0].splitlines()[2].startswith("| full | 0.90"), "the table is sorted by test quality"
     assert "exploratory" in page
 
 
@@ -376,15 +370,10 @@ def test_copied_training_cost_and_contaminated_figures_are_marked(tmp_path: Path
 
 
 def test_runs_of_one_label_are_told_apart_by_the_setting_in_which_they_differ(tmp_path: Path) -> None:
-    pair = [
-        replace(record("few_shot", 0.3 + k / 20), run_id=f"k{k}", config={"context": {"k": k}})
-        for k in (2, 4)
-    ]
+    pair = [replace(record("few_shot", 0.3 + k / 20), run_id=f"k{k}", config={"context": {"k": k}}) for k in (2, 4)]
     page = page_of(tmp_path, *pair)
     assert table_rows(page, "few_shot (context.k=4)") and table_rows(page, "few_shot (context.k=2)")
-    assert (
-        "`harness run task=ticket_routing model=smollm2-135m-q4 method=few_shot seed=0 context.k=4`" in page
-    )
+    assert "`harness run task=ticket_routing model=smollm2-135m-q4 method=few_shot seed=0 context.k=4`" in page
 
 
 def test_baselines_without_a_model_stand_in_the_table_of_their_own_items_only(tmp_path: Path) -> None:

@@ -60,12 +60,10 @@ def draw_facts(topic: Json, pools: Json, people: list[str], rng: random.Random) 
     """Subject -> fact -> value; two subjects of a topic never share a value of the same fact."""
     subjects = topic["subjects"]
     columns = {
-        fact: draw_values(spec["values"], len(subjects), pools, people, rng)
-        for fact, spec in topic["facts"].items()
+        fact: draw_values(spec["values"], len(subjects), pools, people, rng) for fact, spec in topic["facts"].items()
     }
     return {
-        subject: {fact: column[index] for fact, column in columns.items()}
-        for index, subject in enumerate(subjects)
+        subject: {fact: column[index] for fact, column in columns.items()} for index, subject in enumerate(subjects)
     }
 
 

@@ -1,13 +1,13 @@
 """Write the rows of ticket_routing: support tickets of an invented company, routed by rules of its own.
 
 Tarn & Thistle equips cafés, bakeries and canteens. It grew by buying small makers, and each desk adopted the
-products of one of them, for every matter: the desk called `returns` answers everything about tills and card
-readers, even an invoice. Two rules come before that: danger goes to `repairs`, and a public body's ticket
+product of one of them, for every matter: the desk called `returns` answers everything about tills, even an
+invoice. Two rules come before that: danger goes to `repairs`, and a public body's ticket
 goes to `accounts` (policy.md).
 
 A ticket is one sentence pattern of a template family (phrases.yaml). The family sets what the ticket is
 about, and so which desk a stranger would pick (`looks_like`). The product in it decides the label. Around it
-are distractors: a product of another line mentioned in passing, or a school next door. Families and the
+are distractors: another desk's product mentioned in passing, or a school next door. Families and the
 sentences around them are disjoint between the splits. Products, customers and signs of danger recur in all
 of them, so the rules can be learned.
 
@@ -41,11 +41,11 @@ SHORTEST, LONGEST = 15, 45  # words of a ticket
 
 LABEL_PERCENT = {"billing": 16, "delivery": 17, "returns": 16, "sales": 16, "accounts": 18, "repairs": 17}
 SPECIAL_RULE = {"repairs": "danger", "accounts": "public"}
-SPECIAL_SHARE = 0.45  # of these two desks' tickets: not decided by the product
+SPECIAL_SHARE = 0.30  # of these two desks' tickets: not decided by the product
 AGREES_SHARE = 0.30  # tickets whose words happen to suggest the right desk
-PASSING_SHARE = 0.35  # tickets that also mention a product of another line
+PASSING_SHARE = 0.15  # tickets that also mention another desk's product
 CUSTOMER_SHARE = 0.35  # private customers who say what they are
-NEIGHBOUR_SHARE = 0.30  # of those: who are next door to a public body
+NEIGHBOUR_SHARE = 0.20  # of those: who are next door to a public body
 PUBLIC_DANGER_SHARE = 0.30  # dangers that a public body reports: the first rule wins
 PREAMBLE_SHARE = 0.25
 
@@ -59,52 +59,19 @@ class Product:
     # what "it" does wrong
 
     def mention(self, rng: random.Random) -> str:
-        """One of the ways in which customers refer to it, without "our" or "the"."""
-        full, precise = f"{self.name} {self.kind}", f"{self.name} {self.variant}"
-        return rng.choice([self.name, self.name, full, precise, self.kind])
+        """One of the ways in which customers refer to it, without "our" or "the"; they always say what it is."""
+        full, precise = f"{self.name} {self.kind}", f"{self.name} {self.variant} {self.kind}"
+        return rng.choice([self.kind, self.kind, full, precise])
 
 
-BRISA = Product(
-    "Brisa", "Duo", "espresso machine", ("drips", "takes an hour to heat up", "has lost all pressure")
-)
-PELLO = Product(
-    "Pello", "Mini", "coffee grinder", ("grinds too coarse", "keeps jamming", "rattles like a tin of nails")
-)
-TALLO = Product(
-    "Tallo", "Plus", "till", ("freezes at noon", "prints blank receipts", "forgets the table numbers")
-)
-QUILL = Product(
-    "Quill", "Go", "card reader", ("refuses good cards", "drops the connection", "beeps for no reason")
-)
-CORVO = Product(
-    "Corvo", "Long", "cargo bike", ("slips out of gear", "squeals when braking", "pulls to the left")
-)
-DRAY = Product(
-    "Dray", "Light", "bike trailer", ("wobbles when loaded", "comes off its hitch", "has a bent wheel")
-)
-NIMBO = Product(
-    "Nimbo", "Slim", "loyalty tablet", ("forgets the stamps", "restarts by itself", "shows a grey screen")
-)
-CHIME = Product(
-    "Chime", "Set", "table pager", ("buzzes too late", "loses its signal", "will not hold a charge")
-)
-SORREL = Product(
-    "Sorrel", "Deck", "bread oven", ("bakes unevenly", "stops in the middle of a batch", "shows error 14")
-)
-MARL = Product(
-    "Marl", "Tall", "proving cabinet", ("dries out the dough", "stays too cold", "has a door that sticks")
-)
+BRISA = Product("Brisa", "Duo", "espresso machine", ("drips", "takes an hour to heat up", "has lost all pressure"))
+TALLO = Product("Tallo", "Plus", "till", ("freezes at noon", "prints blank receipts", "forgets the table numbers"))
+CORVO = Product("Corvo", "Long", "cargo bike", ("slips out of gear", "squeals when braking", "pulls to the left"))
+NIMBO = Product("Nimbo", "Slim", "loyalty tablet", ("forgets the stamps", "restarts by itself", "shows a grey screen"))
+SORREL = Product("Sorrel", "Deck", "bread oven", ("bakes unevenly", "stops in the middle of a batch", "shows error 14"))
 KELDA = Product("Kelda", "Pro", "water filter", ("drips", "runs at a trickle", "blinks red after each rinse"))
-RILL = Product("Rill", "Compact", "ice maker", ("makes cloudy ice", "stops half full", "hums all night"))
 
-LINES = {
-    "billing": (BRISA, PELLO),
-    "returns": (TALLO, QUILL),
-    "sales": (CORVO, DRAY),
-    "delivery": (NIMBO, CHIME),
-    "accounts": (SORREL, MARL),
-    "repairs": (KELDA, RILL),
-}
+DESKS = {"billing": BRISA, "returns": TALLO, "sales": CORVO, "delivery": NIMBO, "accounts": SORREL, "repairs": KELDA}
 
 OWNED = (
     "billing",
@@ -182,9 +149,7 @@ def plan(size: int) -> list[tuple[str, str, bool]]:
     return planned
 
 
-def new_row(
-    split: str, label: str, rule: str, agrees: bool, rng: random.Random, seen: set[str]
-) -> dict[str, str]:
+def new_row(split: str, label: str, rule: str, agrees: bool, rng: random.Random, seen: set[str]) -> dict[str, str]:
     """Draw tickets until one is new and of a fitting length."""
     while True:
         row = draw(split, label, rule, agrees, rng)
@@ -195,7 +160,7 @@ def new_row(
 
 
 def draw(split: str, label: str, rule: str, agrees: bool, rng: random.Random) -> dict[str, str]:
-    others = [desk for desk in LINES if desk != label]
+    others = [desk for desk in DESKS if desk != label]
     line = label if rule == "line" else rng.choice(others)
     topic = label if agrees else rng.choice(OWNED if rule == "danger" else others)
     family, number, pattern = draw_pattern(split, topic, rng)
@@ -256,13 +221,13 @@ def draw_customer(rule: str, rng: random.Random) -> str:
 
 
 def fill(text: str, line: str, rng: random.Random) -> str:
-    """Fill the slots: {thing} with a product of this line, {other} with one of another line."""
-    product = rng.choice(LINES[line])
-    other = rng.choice([p for desk, products in LINES.items() if desk != line for p in products])
-    dangers = MOVING_DANGERS if product in (CORVO, DRAY) else PLUGGED_DANGERS
+    """Fill the slots: {thing} with this desk's product, {other} with another desk's."""
+    product = DESKS[line]
+    other = rng.choice([other for desk, other in DESKS.items() if desk != line])
+    dangers = MOVING_DANGERS if product is CORVO else PLUGGED_DANGERS
     filled = text.replace("{danger}", rng.choice(dangers)).format(
         thing=product.mention(rng),
-        short=product.name,
+        short=product.kind,
         fault=rng.choice(product.faults),
         other=other.mention(rng),
         town=rng.choice(TOWNS),
