@@ -81,7 +81,7 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
     started = time.time()
     try:
         progress.step("loading", 0, 0)
-        record, predictions = run(Settings(config), progress)
+        record, predictions = run(Settings(config), planned, progress)
     except BaseException as cause:  # whatever ended the run is what its record says
         record, predictions = _failure(cause, planned, started), []
     progress.clear()

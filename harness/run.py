@@ -1,6 +1,6 @@
 """One run, from a configuration to a Record: load the task, load the model, adapt it, answer, score, record.
 
-    record, predictions = run(Settings(config), Progress())
+    record, predictions = run(settings, settings.planned(task), Progress())
 
 Everything a run does stands here in the order in which it happens; how each step is done stands in its own module.
 """
@@ -24,8 +24,8 @@ from harness.settings import Settings
 from harness.weights import adapt
 
 
-def run(settings: Settings, progress: Progress) -> tuple[Record, Predictions]:
-    """Carry one run out in this process; a record with status ok and every item's answer, or an exception."""
+def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, Predictions]:
+    """Carry a planned run out in this process: its record with status ok and every item's answer, or an exception."""
     started = time.time()
     settings.adaptation.check()
     transformers.set_seed(settings.seeds["train"])
@@ -55,7 +55,7 @@ def run(settings: Settings, progress: Progress) -> tuple[Record, Predictions]:
     foldable = settings.adaptation.mergeable(base.model)
 
     record = replace(
-        settings.planned(task),
+        planned,
         status="ok",
         quality=quality(task, predictions),
         validation=quality(task, checked, brief=True) if checked else None,

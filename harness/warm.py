@@ -3,6 +3,7 @@
 A server in which CUDA is initialised must not be forked, so nothing here may touch the device (`processes` checks it).
 """
 
+import ctypes
 import logging
 import os
 import warnings
@@ -23,6 +24,22 @@ import trl  # noqa: E402, F401
 import harness.run  # noqa: E402
 import harness.training  # noqa: E402, F401
 
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory for the next tensor instead of giving it back and having it zeroed again.
+
+    Training on two cores is a third faster for 4 % more peak memory (LOG.md); `Meter.settle` gives it back by phase.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 2**30)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 2**26)
+
+
+keep_freed_memory()
 datasets.disable_progress_bars()
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()

@@ -25,7 +25,20 @@ SEED = 20
 ROWS = {"train": 300, "validation": 100, "test": 300}
 VALIDATION_SUBJECTS = 2  # of each topic
 TEST_SUBJECTS = 5  # of each topic; the other subjects are for training
-MONTHS = "January February March April May June July August September October November December".split()
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 
 Json = dict[str, Any]
 

@@ -1,0 +1,67 @@
+"""Records as files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.records import Record, load_records
+from harness.store import draft_folder, save_run, slug, write
+
+
+def record(**changes: object) -> Record:
+    fields = {
+        "run_id": "a-b", "status": "ok", "task": "t", "probes": "behaviour", "model": "m", "method": "lora",
+        "adaptation": "lora", "context": "zero_shot", "train_context": "zero_shot", "rank": 8, "seed": 0,
+        "experiment": "runs",
+    }  # fmt: skip
+    return Record(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    one = record(quality={"value": 0.5}, error=None)
+    save_run(tmp_path / "runs" / "a-b", one, [{"id": "x", "score": 1.0}], {"seed": 0})
+    (stored,) = load_records(str(tmp_path))
+    assert stored.record == one
+    assert stored.predictions() == [{"id": "x", "score": 1.0}]
+    assert json.loads((stored.folder / "record.json").read_text())["schema"] == 1
+
+
+def test_a_selector_filters_by_field(tmp_path: Path) -> None:
+    for rank in (4, 8, 16):
+        save_run(tmp_path / str(rank), record(rank=rank), [], {})
+    assert [s.record.rank for s in load_records(f"{tmp_path},method=lora,rank=8")] == [8]
+    with pytest.raises(UserError, match="no record there matches"):
+        load_records(f"{tmp_path},rank=5")
+    with pytest.raises(UserError, match="no field 'rnak'"):
+        load_records(f"{tmp_path},rnak=5")
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("{")
+    with pytest.raises(UserError, match=r"record\.json: not a record"):
+        load_records(str(tmp_path))
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "record.json"
+    write(path, "old")
+    monkeypatch.setattr("os.fsync", lambda handle: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_folder_that_was_not_finished_does_not_take_its_name(tmp_path: Path) -> None:
+    target = tmp_path / "weights"
+    with pytest.raises(RuntimeError), draft_folder(target) as draft:
+        (draft / "half").write_text("")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "", "C:\\x", "a\nb"])
+def test_a_name_is_no_way_out_of_the_results_folder(name: str) -> None:
+    assert Path(slug(name)).name == slug(name) not in ("", ".", "..")

@@ -1,0 +1,95 @@
+"""A run's identity: what can change its outcome and nothing else."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import settings as settings_module
+from harness.settings import Settings
+from harness.tasks import Task, load_task
+from tests.test_answering import TINY
+
+LORA = {"_target_": "peft.LoraConfig", "r": 8}
+
+
+@pytest.fixture
+def task(colours: Path) -> Task:
+    return load_task(colours)
+
+
+def settings(trains: bool = False, context: str = "zero_shot", **changes: Any) -> Settings:
+    config = {
+        "task": {"name": "colours", "path": None, "source": {"path": None}},
+        "model": TINY,
+        "method": "m",
+        "experiment": None,
+        "context": {"name": context},
+        "train_context": {"name": "zero_shot"},
+        "adaptation": {"quantization": None, "peft": LORA if trains else None, "initialise": None},
+        "training": {"name": "sft", "learning_rate": 1e-3} if trains else {"name": None},
+        "seed": 0,
+        "seeds": {"train": 0, "demonstrations": 0, "data": 0},
+        "rank": 8,
+        "max_train_examples": None,
+        "max_eval_examples": None,
+        "max_validation_examples": None,
+        "results": "results",
+        "measure": {"batch_size": 8},
+    }
+    return Settings({**config, **changes})
+
+
+def test_a_knob_that_is_not_used_does_not_make_another_run(task: Task) -> None:
+    same = [settings(), settings(rank=16), settings(max_train_examples=3), settings(seed=1), settings(results="other")]
+    assert len({s.planned(task).run_id for s in same}) == 1
+
+
+def test_a_knob_that_is_used_does(task: Task) -> None:
+    seeds = {"train": 1, "demonstrations": 0, "data": 0}
+    others = {"train": 0, "demonstrations": 1, "data": 0}
+    different = [
+        settings(),
+        settings(max_eval_examples=3),
+        settings(context="few_shot"),
+        settings(context="few_shot", max_train_examples=3),
+        settings(context="few_shot", seeds=others),
+        settings(True),
+        settings(True, max_train_examples=3),
+        settings(True, seeds=seeds),
+        settings(True, train_context={"name": "rag"}),
+        settings(True, training={"name": "sft", "learning_rate": 2e-3}),
+        settings(measure={"batch_size": 4}),
+    ]
+    assert len({s.planned(task).run_id for s in different}) == len(different)
+
+
+def test_new_versions_make_another_run_of_the_same_cell(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = settings().planned(task).run_id
+    monkeypatch.setattr(settings_module, "environment_identity", lambda: {"peft": "99"})
+    after = settings().planned(task).run_id
+    assert before.split("-")[0] == after.split("-")[0]
+    assert before != after
+
+
+def test_other_rows_make_another_run(task: Task, colours: Path) -> None:
+    before = settings().planned(task).run_id
+    (colours / "policy.md").write_text("Another policy.")
+    assert settings().planned(load_task(colours)).run_id != before
+
+
+@pytest.mark.parametrize(
+    ("quantization", "peft", "trains", "name"),
+    [
+        (None, None, False, "none"),
+        (None, None, True, "full"),
+        (None, "peft.LoraConfig", True, "lora"),
+        ({"load_in_4bit": True}, "peft.LoraConfig", True, "qlora"),
+        ({"load_in_4bit": True}, None, False, "none_4bit"),
+        (None, "peft.PrefixTuningConfig", True, "prefix"),
+        (None, "peft.IA3Config", True, "ia3"),
+    ],
+)
+def test_the_parts_name_the_adaptation(quantization: Any, peft: str | None, trains: bool, name: str) -> None:
+    parts = {"quantization": quantization, "peft": {"_target_": peft} if peft else None, "initialise": None}
+    assert settings(trains, adaptation=parts).adaptation.name == name

@@ -1,0 +1,227 @@
+"""`harness run`: what runs, what is skipped, what is recorded when things go wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UserError
+from tests.conftest import records
+
+Run = Callable[..., int]
+TRAINED = ("quality", "validation", "training", "inference", "memory", "environment", "config")
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def test_a_sweep_fills_records_and_runs_nothing_twice(harness_run: Run, results: Path, capfd: Any) -> None:
+    sweep = ("-m", "method=zero_shot,lora", "rank=2,4", "training.epochs=1")
+    assert harness_run("-m", "method=zero_shot", "rank=2,4") == 0
+    assert harness_run("-m", "method=lora", "rank=2,4", "training.epochs=1") == 0
+    found = records(results)
+    assert sorted((r["method"], r["rank"]) for r in found) == [("lora", 2), ("lora", 4), ("zero_shot", None)]
+    assert {r["status"] for r in found} == {"ok"}
+    moments = [r["environment"]["finished_at"] for r in found]
+    capfd.readouterr()
+    assert harness_run(*sweep[:1], "method=lora", "rank=2,4", "training.epochs=1") == 0
+    assert "2 same" in capfd.readouterr().out
+    assert [r["environment"]["finished_at"] for r in records(results)] == moments
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["instructed", "few_shot", "rag", "oracle", "full", "lora", "qlora", "prefix", "rag_lora", "few_shot_lora"],
+)
+def test_every_method_runs_from_data_to_record(method: str, harness_run: Run, results: Path) -> None:
+    trained = ["training.epochs=1"] if method not in ("instructed", "few_shot", "rag", "oracle") else []
+    assert harness_run(f"method={method}", *trained) == 0
+    (record,) = records(results)
+    assert record["status"] == "ok"
+    applies = {name for name in TRAINED if name != "training" or trained}
+    assert all(record[name] for name in applies)
+    assert record["quality"]["n"] == 6
+    assert record["inference"]["latency_ms"]["n"] == 2
+    assert (record["retrieval"] is not None) == (record["context"] == "rag")
+    assert (record["inference"]["merged"] is not None) == (record["adaptation"] == "lora")
+    assert set(record["memory"]) >= ({"load", "infer", "train"} if trained else {"load", "infer"})
+    folder = next(results.rglob("record.json")).parent
+    predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert [p["id"] for p in predictions] == [f"test-{i}" for i in range(6)]
+    assert record["quality"]["value"] == pytest.approx(sum(p["score"] for p in predictions) / 6)
+    assert folder.name == record["run_id"]
+
+
+def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -> None:
+    harness_run("method=lora", "training.epochs=1", "training.learning_rate=1e-2")
+    merged = records(results)[0]["inference"]["merged"]
+    assert 0 < merged["largest_logit_difference"] < 1e-3
+    assert merged["quality"]["same_answers"] == merged["quality"]["n"] == 2
+
+
+def test_weights_train_once_for_several_contexts(harness_run: Run, results: Path) -> None:
+    assert harness_run("-m", "method=lora", "context=zero_shot,instructed,rag", "training.epochs=1") == 0
+    found = records(results)
+    assert {r["context"] for r in found} == {"zero_shot", "instructed", "rag"}
+    assert [r["training"]["shared"] for r in found].count(False) == 1
+    assert len({r["training"]["seconds"] for r in found}) == 1
+    assert len([p for p in (results / ".weights").iterdir() if p.is_dir()]) == 1
+
+
+def test_learning_rates_are_tried_on_validation_and_the_choice_is_recorded(harness_run: Run, results: Path) -> None:
+    assert harness_run("method=lora", "training.epochs=1", "training.learning_rate=[1e-9,1e-2]") == 0
+    (record,) = records(results)
+    tried = record["training"]["tried"]
+    assert set(tried) == {"1e-09", "0.01"}
+    best = max(tried.values())
+    assert tried[f"{record['training']['learning_rate']:g}"] == best == record["validation"]["value"]
+    assert record["training"]["tuning_seconds"] > 0
+
+
+def test_a_cell_that_does_not_apply_is_listed_and_not_failed(
+    harness_run: Run, results: Path, colours: Path, capfd: Any
+) -> None:
+    (colours / "corpus.jsonl").unlink()
+    assert harness_run("-m", "method=rag,zero_shot") == 0
+    assert "1 not applicable" in capfd.readouterr().out
+    assert [r["method"] for r in records(results)] == ["zero_shot"]
+
+
+def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results: Path) -> None:
+    def kill_the_first_to_train() -> None:
+        me = str(os.getpid())
+        for _ in range(600):
+            listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout
+            servers = [r.split() for r in listing.splitlines() if "forkserver" in r]
+            parents = {pid for pid, ppid, *_ in servers if ppid == me}
+            for pid, ppid, *_ in servers:
+                if ppid in parents:
+                    time.sleep(0.5)  # it is at work now
+                    os.kill(int(pid), signal.SIGKILL)
+                    return
+            time.sleep(0.05)
+
+    assassin = threading.Thread(target=kill_the_first_to_train)
+    assassin.start()
+    code = harness_run("-m", "method=full", "seed=0,1", "training.epochs=40", "training.early_stopping_patience=null")
+    assassin.join()
+    assert code == 1
+    by_seed = {r["seed"]: r for r in records(results)}
+    assert (by_seed[0]["status"], by_seed[1]["status"]) == ("crashed", "ok")
+    assert "SIGKILL" in by_seed[0]["error"]["message"]
+    assert by_seed[0]["environment"]["data_sha256"] == by_seed[1]["environment"]["data_sha256"]
+
+
+def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: Run, results: Path) -> None:
+    broken = ("method=lora", "adaptation.peft.target_modules=[no_such_layer]", "training.epochs=1")
+    for _ in range(2):
+        assert harness_run(*broken) == 1
+        (record,) = records(results)
+        assert record["status"] == "failed"
+        assert "no_such_layer" in record["error"]["message"]
+        assert "Traceback" in record["error"]["traceback"]
+        assert record["quality"] is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["task=no_such_task"], "task/no_such_task"),
+        (["method=no_such_method"], "method/no_such_method"),
+        (["rank=0"], "rank=0: expected a whole number of at least 1"),
+        (["method=few_shot", "context.k=50"], "context.k=50"),
+        (["max_eval_examples=0"], "max_eval_examples=0"),
+        (["task=folder", "task.path=/no/such/folder"], "no such folder"),
+        (["training.epochs=3"], "epochs"),
+        (["contxt=rag"], "contxt"),
+    ],
+)
+def test_a_wrong_configuration_is_one_message_and_code_2(
+    overrides: list[str], message: str, harness_run: Run, results: Path, capfd: Any
+) -> None:
+    try:
+        code = harness_run(*overrides)
+        said = capfd.readouterr().out
+    except UserError as mistake:
+        code, said = 2, str(mistake)
+    assert code == 2
+    assert message in said
+    assert "Traceback" not in said
+    assert not records(results)
+
+
+def test_a_hub_model_without_a_network_says_so(harness_run: Run, results: Path, capfd: Any) -> None:
+    assert harness_run("model=hub", "model.id=nobody/nothing") == 1
+    (record,) = records(results)
+    assert "nobody/nothing could not be loaded" in record["error"]["message"]
+    assert "needs a network" in capfd.readouterr().out
+
+
+def test_hydra_leaves_nothing_behind(harness_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    assert harness_run("-m", "method=zero_shot", "seed=0,1") == 0
+    assert list(here.iterdir()) == []
+
+
+def test_a_method_in_ones_own_conf_folder_runs(
+    harness_run: Run, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    (here / "conf" / "method").mkdir(parents=True)
+    (here / "conf" / "method" / "ia3.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /adaptation: peft\n  - override /training: sft\n"
+        "method: ia3\nadaptation: {peft: {_target_: peft.IA3Config, task_type: CAUSAL_LM,\n"
+        "  target_modules: [k_proj, v_proj, down_proj], feedforward_modules: [down_proj]}}\n"
+        "training: {learning_rate: 5e-3, epochs: 1}\n"
+    )
+    monkeypatch.chdir(here)
+    assert harness_run("method=ia3") == 0
+    (record,) = records(results)
+    assert (record["method"], record["adaptation"], record["rank"]) == ("ia3", "ia3", None)
+
+
+def test_other_versions_results_are_reused_only_when_asked(harness_run: Run, results: Path, capfd: Any) -> None:
+    assert harness_run("method=zero_shot") == 0
+    folder = next(results.rglob("record.json")).parent
+    old = folder.rename(folder.with_name(folder.name.split("-")[0] + "-000000"))
+    record = json.loads((old / "record.json").read_text())
+    (old / "record.json").write_text(json.dumps({**record, "run_id": old.name}))
+    assert harness_run("method=zero_shot", "reuse=any") == 0
+    assert "made with other versions" in capfd.readouterr().out
+    assert harness_run("method=zero_shot") == 0
+    assert len(records(results)) == 2
+
+
+def test_a_secret_is_not_written(harness_run: Run, results: Path) -> None:
+    assert harness_run("method=zero_shot", "+model.token=hf_abc") == 0
+    for path in results.rglob("*"):
+        assert not path.is_file() or "hf_abc" not in path.read_text(errors="ignore")
+
+
+def test_an_item_that_does_not_fit_is_unscored_and_not_wrong(harness_run: Run, results: Path, colours: Path) -> None:
+    long = {"id": "long", "text": "a" * 5000, "label": "red", "doc_id": "doc-0"}
+    with (colours / "test.jsonl").open("a") as rows:
+        rows.write(json.dumps(long) + "\n")
+    assert harness_run("method=zero_shot") == 0
+    quality = records(results)[0]["quality"]
+    assert (quality["n"], quality["unscored"]) == (6, 1)
+
+
+def test_the_command_answers_at_once() -> None:
+    for words in (["--help"], ["list"], ["--version"]):
+        began = time.monotonic()
+        done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True, check=True)
+        assert "harness" in done.stdout or "lora" in done.stdout or done.stdout[0].isdigit()
+        assert time.monotonic() - began < 5  # under a second alone; a bound for a busy machine
