@@ -59,14 +59,29 @@ def generate(
     model: Any, encoder: Encoder, prompts: Sequence[list[int]], most: int, batch_size: int, progress: Progress
 ) -> list[list[int]]:
     """Greedy completions of at most `most` tokens, in the order of the prompts; batches of similar length."""
-    completions: list[list[int]] = [[] for _ in prompts]
-    by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]), reverse=True)
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        for row, ids in zip(rows, _generate_batch(model, encoder, [prompts[i] for i in rows], most), strict=True):
-            completions[row] = ids
-        progress(start + len(rows), len(prompts))
-    return completions
+    completions: dict[int, list[int]] = {}
+    for rows in _batches([len(prompt) for prompt in prompts], batch_size, padded=_can_be_padded(model)):
+        answers = _generate_batch(model, encoder, [prompts[i] for i in rows], most)
+        completions |= dict(zip(rows, answers, strict=True))
+        progress(len(completions), len(prompts))
+    return [completions[i] for i in range(len(prompts))]
+
+
+def _batches(lengths: Sequence[int], size: int, *, padded: bool) -> list[list[int]]:
+    """Indices in batches of at most `size`, longest first; without padding a batch has one length."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
+        if batches and len(batches[-1]) < size and (padded or lengths[batches[-1][0]] == lengths[i]):
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def _can_be_padded(model: Any) -> bool:
+    """Whether rows of a batch may differ in length: a soft prompt stands before the padding, which would shift it."""
+    config = getattr(model, "active_peft_config", None)
+    return not getattr(config, "is_prompt_learning", False) or hasattr(config, "prefix_projection")
 
 
 def _generate_batch(model: Any, encoder: Encoder, prompts: list[list[int]], most: int) -> list[list[int]]:

@@ -51,7 +51,19 @@ def load(settings: Mapping[str, Any], quantization: Mapping[str, Any] | None) ->
             quantization_config=_bitsandbytes(quantization),
             trust_remote_code=False,
         )
+    _answer_as_trained(model)
     return Base(model.eval(), tokenizer)
+
+
+def _answer_as_trained(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for bfloat16 inference on CPUs that have it.
+
+    It would round the quantisation constants, so a model would answer with other weights than it was trained with, and
+    otherwise on one machine than on the next.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def load_tokenizer(settings: Mapping[str, Any]) -> Any:

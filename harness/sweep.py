@@ -157,7 +157,8 @@ def _launch(overrides: list[str]) -> None:
     added = [f"hydra.searchpath=[file://{own}]"] if own else []
     entry = hydra.main(version_base="1.3", config_path=str(places.CONF), config_name="config")(job)
     kept = sys.argv
-    sys.argv = ["harness run", *overrides, *added]
+    flags = [word for word in overrides if word in ("-m", "--multirun")]  # Hydra wants them before the overrides
+    sys.argv = ["harness run", *flags, *(word for word in overrides if word not in flags), *added]
     try:
         entry()
     finally:

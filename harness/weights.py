@@ -108,7 +108,7 @@ def _keep(settings: Settings, base: Base, training: dict[str, Any], folder: Path
     """Save the weights with what they took; a whole model is large and stays only when asked for."""
     adapter = settings.adaptation.peft is not None
     with store.draft_folder(folder) as draft:
-        training = {**training, "weights_bytes": adaptation.save(base, draft)}
+        training = {**training, "weights": folder.name, "weights_bytes": adaptation.save(base, draft)}
         store.write(draft / "training.json", json.dumps(training, indent=2))
     if not (settings.keep_weights == "all" or (settings.keep_weights == "adapters" and adapter)):
         shutil.rmtree(folder)

@@ -104,16 +104,15 @@ def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results
             listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout
             servers = [r.split() for r in listing.splitlines() if "forkserver" in r]
             parents = {pid for pid, ppid, *_ in servers if ppid == me}
-            for pid, ppid, *_ in servers:
-                if ppid in parents:
-                    time.sleep(0.5)  # it is at work now
-                    os.kill(int(pid), signal.SIGKILL)
-                    return
+            if children := [pid for pid, ppid, *_ in servers if ppid in parents]:
+                time.sleep(1)  # it is at work now
+                os.kill(int(children[0]), signal.SIGKILL)
+                return
             time.sleep(0.05)
 
     assassin = threading.Thread(target=kill_the_first_to_train)
     assassin.start()
-    code = harness_run("-m", "method=full", "seed=0,1", "training.epochs=40", "training.early_stopping_patience=null")
+    code = harness_run("-m", "method=full", "seed=0,1", "training.epochs=60", "training.early_stopping_patience=null")
     assassin.join()
     assert code == 1
     by_seed = {r["seed"]: r for r in records(results)}
