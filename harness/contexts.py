@@ -18,7 +18,14 @@ from harness.retrieval import Index
 from harness.tasks import Example, Passage, Task
 
 Messages = list[dict[str, str]]
-NAMES = ("zero_shot", "instructed", "few_shot", "rag", "oracle")
+KNOBS: dict[str, tuple[str, ...]] = {
+    "zero_shot": (),
+    "instructed": (),
+    "few_shot": ("k",),
+    "rag": ("k", "embedder"),
+    "oracle": (),
+}
+"""Every context and the settings that it uses; others may be set in a sweep over several and change nothing."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,8 @@ def bind(
 def check_applies(settings: Mapping[str, Any], task: Task) -> None:
     """Refuse a context that the task has nothing for; needs no model, so a sweep can list what it skips."""
     name = settings["name"]
-    if name not in NAMES:
-        raise UserError(f"context={name}: known are {', '.join(NAMES)}.")
+    if name not in KNOBS:
+        raise UserError(f"context={name}: known are {', '.join(KNOBS)}.")
     if name == "instructed" and not task.instructions:
         raise NotApplicable(f"{task.name} has no written instructions (task.yaml: instructions: FILE)")
     if name in ("rag", "oracle") and not task.corpus:

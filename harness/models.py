@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -152,7 +153,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     """Dequantise a GGUF file into a plain model: transformers refuses to save what it read from GGUF."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    print(f"converting {gguf.name} to safetensors, once", flush=True)
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
     plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
     plain.load_state_dict(read.state_dict())

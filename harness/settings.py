@@ -17,6 +17,7 @@ from typing import Any
 
 from harness import places
 from harness.adaptation import Adaptation
+from harness.contexts import KNOBS
 from harness.environment import device_kind
 from harness.errors import UserError
 from harness.records import Record
@@ -108,14 +109,14 @@ class Settings:
         used: dict[str, Any] = {
             "data": task.data_sha256,
             "model": [_without(config["model"], "about"), _fingerprint(config["model"]["path"])],
-            "context": config["context"],
+            "context": _used(config["context"]),
             "quantization": config["adaptation"]["quantization"],
             "items": [config["max_eval_examples"], config["max_validation_examples"]],
             "measure": config["measure"],
         }
         if self.trains:
             used["training"] = [
-                config["adaptation"], config["training"], config["train_context"], config["seeds"]["train"],
+                config["adaptation"], config["training"], _used(config["train_context"]), config["seeds"]["train"],
             ]  # fmt: skip
         if self.trains or self.uses_demonstrations:
             used["rows"] = [config["max_train_examples"], config["seeds"]["data"]]
@@ -173,6 +174,11 @@ _WITHOUT_INFLUENCE = {
     "places",
     "errors",
 }
+
+
+def _used(context: Mapping[str, Any]) -> dict[str, Any]:
+    """A context's own settings."""
+    return {name: value for name, value in context.items() if name in ("name", *KNOBS.get(context["name"], ()))}
 
 
 def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:

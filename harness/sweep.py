@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -42,6 +43,7 @@ from harness.tasks import Task
 _FOLDER = "HARNESS_SWEEP"
 _OUTCOMES = "outcomes.jsonl"
 _PLAN = "plan.json"
+_HINT = r"There is no such setting, or this method has none of it: ++\1 sets it for those methods of a sweep that do."
 OK, FAILED, WRONG = 0, 1, 2
 
 
@@ -145,7 +147,7 @@ def _check(settings: Settings, task: Task) -> None:
 
 def _result(record: Record) -> str:
     if record.status != "ok" or not record.quality:
-        return (record.error or {}).get("message", "").split("\n")[0]
+        return (record.error or {}).get("message", "")
     quality, seconds = record.quality, record.environment["seconds"]
     value = f"{quality['metric']} {quality['value']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})"
     trained = f", trained {spoken(record.training['seconds'])}" if record.training else ""
@@ -251,4 +253,4 @@ def _explained(cause: Exception) -> str:
     kept = [
         line for line in lines if not line.startswith(("full_key:", "object_type=", "Config search path", "provider="))
     ]
-    return "\n".join(kept[:4])
+    return re.sub(r"To append to your config use \+(\S+)", _HINT, "\n".join(kept[:4]))

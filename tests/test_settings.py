@@ -18,13 +18,13 @@ def task(colours: Path) -> Task:
     return load_task(colours)
 
 
-def settings(trains: bool = False, context: str = "zero_shot", **changes: Any) -> Settings:
+def settings(trains: bool = False, context: str = "zero_shot", k: int | None = None, **changes: Any) -> Settings:
     config = {
         "task": {"name": "colours", "path": None, "source": {"path": None}},
         "model": TINY,
         "method": "m",
         "experiment": None,
-        "context": {"name": context},
+        "context": {"name": context} | ({"k": k} if k else {}),
         "train_context": {"name": "zero_shot"},
         "adaptation": {"quantization": None, "peft": LORA if trains else None, "initialise": None},
         "training": {"name": "sft", "learning_rate": 1e-3} if trains else {"name": None},
@@ -41,7 +41,7 @@ def settings(trains: bool = False, context: str = "zero_shot", **changes: Any) -
 
 
 def test_a_knob_that_is_not_used_does_not_make_another_run(task: Task) -> None:
-    same = [settings(), settings(rank=16), settings(max_train_examples=3), settings(seed=1), settings(results="other")]
+    same = [settings(), settings(rank=16), settings(max_train_examples=3), settings(seed=1), settings(k=9)]
     assert len({s.planned(task).run_id for s in same}) == 1
 
 
@@ -52,6 +52,7 @@ def test_a_knob_that_is_used_does(task: Task) -> None:
         settings(),
         settings(max_eval_examples=3),
         settings(context="few_shot"),
+        settings(context="few_shot", k=9),
         settings(context="few_shot", max_train_examples=3),
         settings(context="few_shot", seeds=others),
         settings(True),

@@ -166,6 +166,13 @@ def test_a_hub_model_without_a_network_says_so(harness_run: Run, results: Path, 
     assert "needs a network" in capfd.readouterr().out
 
 
+def test_a_setting_that_some_methods_lack_is_explained_and_can_be_swept(harness_run: Run, results: Path) -> None:
+    with pytest.raises(UserError, match=r"\+\+training\.epochs=1 sets it for those methods"):
+        harness_run("-m", "method=zero_shot,lora", "training.epochs=1")
+    assert harness_run("-m", "method=zero_shot,lora", "++training.epochs=1", "++context.k=1,2") == 0
+    assert sorted(r["method"] for r in records(results)) == ["lora", "zero_shot"]
+
+
 def test_hydra_leaves_nothing_behind(harness_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here"
     here.mkdir()
