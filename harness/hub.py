@@ -61,9 +61,11 @@ def _split_of(value: str, cut: Mapping[str, Any]) -> str:
 
 
 def _load(name: str, source: Mapping[str, Any], split: str) -> Any:
-    try:
-        import datasets
+    import datasets
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # each of its retries would be a line
+    try:
         return datasets.load_dataset(source["hub"], source.get("config"), split=split, revision=source.get("revision"))
     except Exception as cause:  # the library raises whatever its network stack raises
         raise UserError(

@@ -249,8 +249,9 @@ def _exit_code(outcomes: list[Outcome]) -> int:
 
 def _explained(cause: Exception) -> str:
     """Hydra's and OmegaConf's messages without their internals."""
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    kept = [
-        line for line in lines if not line.startswith(("full_key:", "object_type=", "Config search path", "provider="))
-    ]
-    return re.sub(r"To append to your config use \+(\S+)", _HINT, "\n".join(kept[:4]))
+    said = str(cause).split("Config search path")[0]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("full_key:", "object_type="))]
+    if (at := next((i for i, line in enumerate(kept) if line.startswith("Available options")), None)) is not None:
+        kept[at:] = [f"{kept[at]} {', '.join(kept[at + 1 :])}"]
+    return re.sub(r"To append to your config use \+(\S+)", _HINT, "\n".join(kept))
