@@ -36,10 +36,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command(help=_RUN_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def run(context: typer.Context, debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False) -> None:
+def run(
+    context: typer.Context, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
+) -> None:
     from harness import sweep
 
-    raise typer.Exit(sweep.main(context.args, debug=debug))
+    raise typer.Exit(sweep.main(context.args, debug=debug or "--debug" in sys.argv))
 
 
 @app.command()
@@ -94,7 +96,10 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 @app.callback(invoke_without_command=True)
-def front(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def front(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
     if version:
         print(__version__)
         raise typer.Exit
