@@ -1,0 +1,93 @@
+"""What goes into the prompt, and that nobody sees its own answer there."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.contexts import bind
+from harness.errors import NotApplicable, UserError
+from harness.retrieval import gives_away
+from harness.tasks import Passage, Task, load_task
+
+RAG = {"name": "rag", "k": 2, "embedder": "all-minilm-l6-v2"}
+
+
+@pytest.fixture
+def task(colours: Path) -> Task:
+    return load_task(colours)
+
+
+def test_demonstrations_are_turns_before_the_question(task: Task) -> None:
+    context = bind({"name": "few_shot", "k": 3}, task, task.splits["train"], seed=0)
+    messages = context.render(task.splits["test"][0])
+    assert [m["role"] for m in messages] == ["user", "assistant"] * 3 + ["user"]
+    assert messages[-1]["content"] == task.splits["test"][0].prompt
+
+
+def test_a_row_never_sees_itself_and_still_sees_k_others(task: Task) -> None:
+    pool = task.splits["train"]
+    context = bind({"name": "few_shot", "k": len(pool) - 1}, task, pool, seed=0)
+    for example in pool:
+        shown = [m["content"] for m in context.render(example)[:-1] if m["role"] == "user"]
+        assert len(shown) == len(pool) - 1
+        assert example.prompt not in shown
+
+
+def test_the_seed_draws_the_demonstrations(task: Task) -> None:
+    def shown(seed: int) -> list[str]:
+        context = bind({"name": "few_shot", "k": 4}, task, task.splits["train"], seed)
+        return [m["content"] for m in context.render(task.splits["test"][0])]
+
+    assert shown(1) == shown(1)
+    assert shown(1) != shown(2)
+
+
+@pytest.mark.parametrize("k", [0, 12, 99])
+def test_more_demonstrations_than_rows_is_refused(task: Task, k: int) -> None:
+    with pytest.raises(UserError, match=f"context.k={k}"):
+        bind({"name": "few_shot", "k": k}, task, task.splits["train"], seed=0)
+
+
+def test_instructions_come_before_the_question(task: Task) -> None:
+    (message,) = bind({"name": "instructed"}, task, (), seed=0).render(task.splits["test"][0])
+    assert message["content"] == "Say the colour.\n\nWhich colour? the red box number 0 of test"
+
+
+def test_retrieval_finds_the_passage_and_counts_recall(task: Task) -> None:
+    context = bind({**RAG, "k": 1}, task, (), seed=0)
+    rows = task.splits["test"]
+    assert [context.passages(row)[0].id for row in rows] == [row.evidence[0] for row in rows]
+    assert context.recall(rows) == 1.0
+    wrong = [dataclasses.replace(row, evidence=("doc-none",)) for row in rows[:3]]
+    assert context.recall([*wrong, *rows[3:]]) == 0.5
+
+
+def test_a_passage_that_holds_question_and_answer_is_left_out(task: Task, colours: Path) -> None:
+    row = task.splits["test"][0]
+    with (colours / "corpus.jsonl").open("a") as corpus:
+        corpus.write(json.dumps({"id": "faq", "text": f"{row.query} Answer: {row.answer}"}) + "\n")
+    context = bind(RAG, load_task(colours), (), seed=0)
+    assert context.index is not None
+    assert "faq" in {passage.id for passage in context.index.search(row.query, 2)}  # it would have been found
+    assert "faq" not in {passage.id for passage in context.passages(row)}
+    assert len(context.passages(row)) == 2
+
+
+def test_evidence_alone_does_not_give_a_row_away(task: Task) -> None:
+    row = task.splits["test"][0]
+    assert not gives_away(Passage("p", "", f"The answer is {row.answer}."), row)
+    assert gives_away(Passage("p", "", f"Q: {row.query.upper()}  A: {row.answer}"), row)
+
+
+def test_oracle_shows_the_gold_passage_only(task: Task) -> None:
+    context = bind({"name": "oracle"}, task, (), seed=0)
+    assert [p.id for p in context.passages(task.splits["test"][1])] == ["doc-1"]
+
+
+@pytest.mark.parametrize("name", ["rag", "oracle"])
+def test_a_task_without_documents_has_no_such_cell(colours: Path, name: str) -> None:
+    (colours / "corpus.jsonl").unlink()
+    with pytest.raises(NotApplicable, match="no documents"):
+        bind({**RAG, "name": name}, load_task(colours), (), seed=0)
