@@ -1,8 +1,6 @@
 """`harness run`: what runs, what is skipped, what is recorded when things go wrong."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.errors import UserError
@@ -98,22 +97,25 @@ def test_a_cell_that_does_not_apply_is_listed_and_not_failed(
 
 
 def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results: Path) -> None:
-    def kill_the_first_to_train() -> None:
-        me = str(os.getpid())
-        for _ in range(600):
-            listing = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout
-            servers = [r.split() for r in listing.splitlines() if "forkserver" in r]
-            parents = {pid for pid, ppid, *_ in servers if ppid == me}
-            if children := [pid for pid, ppid, *_ in servers if ppid in parents]:
-                time.sleep(1)  # it is at work now
-                os.kill(int(children[0]), signal.SIGKILL)
-                return
-            time.sleep(0.05)
+    killed: list[int] = []
 
+    def kill_the_first_to_train() -> None:
+        me = psutil.Process()
+        while not killed and time.monotonic() < deadline:
+            if len(list(results.glob(".locks/*"))) > 1:  # the run's own, and that of the weights it trains
+                runs = [child for child in me.children(recursive=True) if child.ppid() != me.pid]
+                youngest = max(runs, key=lambda child: child.create_time())
+                youngest.kill()
+                killed.append(youngest.pid)
+            time.sleep(0.02)
+
+    deadline = time.monotonic() + 60
     assassin = threading.Thread(target=kill_the_first_to_train)
     assassin.start()
     code = harness_run("-m", "method=full", "seed=0,1", "training.epochs=60", "training.early_stopping_patience=null")
+    deadline = 0.0
     assassin.join()
+    assert killed
     assert code == 1
     by_seed = {r["seed"]: r for r in records(results)}
     assert (by_seed[0]["status"], by_seed[1]["status"]) == ("crashed", "ok")
