@@ -217,7 +217,7 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     before = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
     try:
         respondent.model.merge_adapter()
-    except (NotImplementedError, ValueError, AttributeError):  # the ways in which tuners say that they cannot
+    except (NotImplementedError, ValueError):  # how PEFT says that a tuner cannot
         return None
     after = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
     timed = latency(respondent, examples)["latency_ms"]
