@@ -8,14 +8,17 @@
       fields: {label: "labels[label]"}       # optional: a field from an expression over the hub's row
       corpus: {text: context, title: title}  # optional: distinct values of a field become the corpus
       hold_out: {every: 20}                  # optional: each 20th training row becomes validation
+      group: {by: mr, collect: {refs: ref}, splits: [test]}         # optional: one row a value, its `ref`s as a list
       cut: {by: doc_id, train: 0.5, validation: 0.15, test: 0.35}   # optional: how `all` is cut, by a field's hash
 
-A row without an id gets one: `<split>-<number>`.
+A row without an id gets one: `<split>-<number>`. Expressions know the row's fields, `labels` (the names of `label`),
+`names` (of every labelled field) and two filters: `without(PATTERN)` and `findall(PATTERN)`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +28,8 @@ from harness.errors import UserError
 
 Row = dict[str, Any]
 _JINJA = ImmutableSandboxedEnvironment()
+_JINJA.filters["without"] = lambda text, pattern: re.sub(pattern, "", text)
+_JINJA.filters["findall"] = lambda text, pattern: re.findall(pattern, text)
 
 
 def download_rows(name: str, source: Mapping[str, Any]) -> dict[str, list[Row]]:
@@ -34,6 +39,8 @@ def download_rows(name: str, source: Mapping[str, Any]) -> dict[str, list[Row]]:
         loaded = _load(name, source, wanted)
         read[split] = [_row(row, source, loaded, f"{split}-{i}") for i, row in enumerate(loaded)]
     rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []} | _divided(read, source)
+    if group := source.get("group"):
+        rows |= {split: _grouped(rows[split], group) for split in group["splits"]}
     mapping = source.get("corpus")
     return rows | {"corpus": _corpus(rows, mapping) if mapping else []}
 
@@ -50,6 +57,16 @@ def _divided(read: dict[str, list[Row]], source: Mapping[str, Any]) -> dict[str,
             divided[_split_of(str(row[cut["by"]]), cut)].append(row)
         return divided
     return read
+
+
+def _grouped(rows: list[Row], group: Mapping[str, Any]) -> list[Row]:
+    """One row for each value of a field, the first; what the others say in some fields is collected in lists."""
+    grouped: dict[Any, Row] = {}
+    for row in rows:
+        first = grouped.setdefault(row[group["by"]], {**row, **{field: [] for field in group["collect"]}})
+        for field, source in group["collect"].items():
+            first[field].append(row[source])
+    return list(grouped.values())
 
 
 def _split_of(value: str, cut: Mapping[str, Any]) -> str:
@@ -75,8 +92,8 @@ def _load(name: str, source: Mapping[str, Any], split: str) -> Any:
 
 
 def _row(row: Mapping[str, Any], source: Mapping[str, Any], loaded: Any, number: str) -> dict[str, Any]:
-    labels = getattr(loaded.features.get("label"), "names", None)
-    values = dict(row) | {"labels": labels}
+    names = {field: getattr(feature, "names", None) for field, feature in loaded.features.items()}
+    values = dict(row) | {"labels": names.get("label"), "names": names}
     made = {field: _value(template, values) for field, template in source.get("fields", {}).items()}
     row = {"id": str(row.get("id", number)), **{k: v for k, v in row.items() if k != "id"}, **made}
     if mapping := source.get("corpus"):

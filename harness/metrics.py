@@ -2,23 +2,36 @@
 
 >>> token_f1("the Ormen ferry", ["Ormen"])
 0.666...
+
+Metrics that need more than the accepted answers (a schema, a database, a house's rules) are put together in scoring.py.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_FENCE = re.compile(r"\A```[a-zA-Z]*\n(.*?)\n?```\Z", re.DOTALL)
+_WORD = re.compile(r"[^\W_]+")
 
 
 def normalise(text: str) -> str:
     """SQuAD's normalisation (Rajpurkar et al. 2016): lower case, no punctuation, no articles, single spaces."""
     kept = "".join(character for character in text.lower() if character not in string.punctuation)
     return " ".join(_ARTICLES.sub(" ", kept).split())
+
+
+def unfenced(text: str) -> str:
+    """The text without the Markdown fence that chat models put around code; one fence, around everything."""
+    stripped = text.strip()
+    fenced = _FENCE.match(stripped)
+    return fenced[1].strip() if fenced else stripped
 
 
 def accuracy(completion: str, answers: Sequence[str]) -> float:
@@ -48,11 +61,89 @@ def number_match(completion: str, answers: Sequence[str]) -> float:
     return float(found is not None and any(found == _last_number(answer) for answer in answers))
 
 
-def _f1(predicted: Sequence[str], gold: Sequence[str]) -> float:
+def chrf(completion: str, answers: Sequence[str]) -> float:
+    """chrF2 (Popovic 2015) against the best of the answers: overlap of character n-grams up to 6, by sacrebleu."""
+    import sacrebleu
+
+    return float(sacrebleu.sentence_chrf(completion, list(answers)).score) / 100
+
+
+def bleu(completion: str, answers: Sequence[str]) -> float:
+    """Sentence BLEU with effective order (sacrebleu) against all answers: per item, so that items can be paired."""
+    import sacrebleu
+
+    return float(sacrebleu.sentence_bleu(completion, list(answers)).score) / 100
+
+
+def rouge_l(completion: str, answers: Sequence[str]) -> float:
+    """ROUGE-L (Lin 2004): F1 of the longest common subsequence of words, the best over the answers."""
+    said = _WORD.findall(completion.lower())
+    return max(_rouge_l(said, _WORD.findall(answer.lower())) for answer in answers)
+
+
+def field_f1(completion: str, answers: Sequence[str]) -> float:
+    """F1 over the fields of a JSON object; 0 where the completion is not JSON.
+
+    A field is a path and a value: numbers compare as numbers, texts but for outer white space; elements of a list
+    have the list's path, so their order does not count.
+    """
+    said = parse_json(completion)
+    if said is None:
+        return 0.0
+    return max(_f1(list(_leaves(said)), list(_leaves(json.loads(answer)))) for answer in answers)
+
+
+def exact_json(completion: str, answers: Sequence[str]) -> float:
+    """1 where every field of a JSON object is right and none is added."""
+    return float(field_f1(completion, answers) == 1.0)
+
+
+def parse_json(completion: str) -> Any | None:
+    """The object or list that a completion is, in a Markdown fence or bare; None where it is neither."""
+    try:
+        parsed = json.loads(unfenced(completion))
+    except (json.JSONDecodeError, RecursionError):
+        return None
+    return parsed if isinstance(parsed, dict | list) else None
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Path and value of everything in a JSON value that has no parts."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            yield from _leaves(part, f"{path}.{name}")
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(part, f"{path}[]")
+    else:
+        yield path, _comparable(value)
+
+
+def _comparable(value: Any) -> tuple[str, Any]:
+    """A JSON scalar with its kind, since Python takes True for 1."""
+    if isinstance(value, bool) or value is None:
+        return "literal", value
+    if isinstance(value, int | float):
+        return "number", round(float(value), 9)
+    return "text", value.strip()
+
+
+def _f1(predicted: Sequence[Any], gold: Sequence[Any]) -> float:
     if not predicted or not gold:
         return float(predicted == gold)
     shared = sum((Counter(predicted) & Counter(gold)).values())
     return 2 * shared / (len(predicted) + len(gold))
+
+
+def _rouge_l(said: Sequence[str], gold: Sequence[str]) -> float:
+    if not said or not gold:
+        return float(said == gold)
+    row = [0] * (len(gold) + 1)
+    for word in said:
+        before = 0
+        for i, other in enumerate(gold, start=1):
+            before, row[i] = row[i], before + 1 if word == other else max(row[i], row[i - 1])
+    return 2 * row[-1] / (len(said) + len(gold))
 
 
 def _within(tokens: Sequence[str], gold: Sequence[str]) -> bool:
@@ -71,11 +162,11 @@ METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "exact_match": exact_match,
     "token_f1": token_f1,
     "contains": contains,
+    "chrf": chrf,
+    "bleu": bleu,
+    "rouge_l": rouge_l,
     "number_match": number_match,
+    "field_f1": field_f1,
+    "exact_json": exact_json,
 }
-BY_KIND: dict[str, tuple[str, ...]] = {
-    "choice": ("accuracy",),
-    "text": ("token_f1", "exact_match", "contains"),
-    "number": ("number_match",),
-}
-"""What is measured for each kind of task; the task's own metric is the primary one."""
+"""Every metric that needs nothing but the accepted answers, by its name in records."""

@@ -92,7 +92,7 @@ class StoredRecord:
         path = self.folder / PREDICTIONS_FILE
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def read_record(path: Path) -> Record:

@@ -43,3 +43,21 @@ def test_one_split_is_cut_and_never_through_a_document(hub: Path) -> None:
     assert len(set.union(*documents)) == 10
     assert sum(len(rows[split]) for split in ("train", "validation", "test")) == 40
     assert {p["id"]: p["text"] for p in rows["corpus"]}[rows["train"][0]["doc_id"]] == rows["train"][0]["page"]
+
+
+def test_rows_of_one_meaning_are_grouped_with_all_their_sentences(hub: Path) -> None:
+    rows = download(hub, group={"by": "page", "collect": {"texts": "text"}, "splits": ["test"]})
+    assert [row["texts"] for row in rows["test"]] == [
+        [f"text {i}" for i in range(4)],
+        [f"text {i}" for i in range(4, 8)],
+    ]
+    assert len(rows["train"]) == 40
+
+
+def test_expressions_take_texts_apart(hub: Path) -> None:
+    fields = {
+        "pairs": "dict('name[Blue], near[The Six]' | findall('\\\\s*([^,\\\\[\\\\]]+)\\\\[([^\\\\]]*)\\\\]'))",
+        "bare": "'a<<1>>b' | without('<<[^>]*>>')",
+    }
+    row = download(hub, fields=fields)["train"][0]
+    assert (row["pairs"], row["bare"]) == ({"name": "Blue", "near": "The Six"}, "ab")

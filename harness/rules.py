@@ -1,0 +1,107 @@
+"""A house's rules for a reply, as data: each says when it applies and what must, or must not, stand in the text.
+
+- name: disclaimer
+  about: Whoever asks about a return is told the fourteen days, word for word.
+  when: topic == "return"                # a Jinja expression over the row; absent: always
+  matches: "within fourteen days"        # or `lacks:` a regular expression, or `most_words:` a number
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.errors import UserError
+
+_CHECKS = ("matches", "lacks", "most_words")
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_JINJA.filters["regex_escape"] = lambda value: re.escape(str(value))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule; `value` is the pattern, itself a template over the row, or the number of words."""
+
+    name: str
+    about: str
+    when: str | None
+    check: str
+    # matches | lacks | most_words
+    value: str
+
+    def applies(self, row: Mapping[str, Any]) -> bool:
+        return self.when is None or bool(_expression(self.when)(**row))
+
+    def kept(self, text: str, row: Mapping[str, Any]) -> bool:
+        """Whether a text keeps the rule; an empty text keeps none."""
+        if not text.strip():
+            return False
+        wanted = _template(self.value).render(row)
+        if self.check == "most_words":
+            return len(text.split()) <= int(wanted)
+        return bool(re.search(wanted, text)) == (self.check == "matches")
+
+
+@functools.cache
+def _expression(text: str) -> Any:
+    return _JINJA.compile_expression(text, undefined_to_none=False)
+
+
+@functools.cache
+def _template(text: str) -> Any:
+    return _JINJA.from_string(text)
+
+
+def read_rules(path: Path) -> tuple[Rule, ...]:
+    """The rules in a file; UserError with the file and the rule's name or number where one is malformed."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as cause:
+        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(cause).split())}") from cause
+    if not isinstance(raw, list) or not raw:
+        raise UserError(f"{path}: expected a list of rules.")
+    return tuple(as_rule(part, f"{path}: rule {_named(part, number)}") for number, part in enumerate(raw, start=1))
+
+
+def judge_rules(rules: Sequence[Rule], text: str, row: Mapping[str, Any]) -> dict[str, float]:
+    """The share of the rules that apply and are kept, whether all are, and each rule's own verdict."""
+    verdicts = {rule.name: float(rule.kept(text, row)) for rule in rules if rule.applies(row)}
+    share = sum(verdicts.values()) / len(verdicts) if verdicts else 1.0
+    return {
+        "rules_kept": share,
+        "all_rules_kept": float(share == 1.0),
+        **{f"rule {name}": kept for name, kept in verdicts.items()},
+    }
+
+
+def _named(part: Any, number: int) -> str:
+    return str(part.get("name", number)) if isinstance(part, dict) else str(number)
+
+
+def as_rule(part: Any, place: str) -> Rule:
+    """One rule from its data; UserError with the place where it is malformed."""
+    if not isinstance(part, dict) or "name" not in part:
+        raise UserError(f"{place}: a rule has a name and one of {', '.join(_CHECKS)}.")
+    if unknown := set(part) - {"name", "about", "when", *_CHECKS}:
+        raise UserError(f"{place}: unknown field {min(unknown)!r}.")
+    given = [check for check in _CHECKS if check in part]
+    if len(given) != 1:
+        raise UserError(f"{place}: expected exactly one of {', '.join(_CHECKS)}.")
+    rule = Rule(str(part["name"]), str(part.get("about", "")), part.get("when"), given[0], str(part[given[0]]))
+    try:
+        _template(rule.value)
+        if rule.when is not None:
+            _expression(rule.when)
+        if rule.check != "most_words" and "{" not in rule.value:
+            re.compile(rule.value)
+    except (TemplateError, re.error) as cause:
+        raise UserError(f"{place}: {cause}") from cause
+    return rule
