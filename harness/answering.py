@@ -3,21 +3,24 @@
 A choice's score is the sum of log p(choice tokens and end of turn | prompt). The prompt is read once; all choices share
 its cache, and their tokens are read together as one tree: a node for each distinct beginning, which sees the prompt and
 its own ancestors (the attention of SpecInfer, Miao et al. 2023, used for scoring). The scores are those of separate
-sequences.
+sequences. What all prompts begin with (instructions, demonstrations, the chat template's own words) is read once.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicLayer
 
 from harness.measure import now
 from harness.prompts import Encoder
 
 Progress = Callable[[int, int], None]
+_WORTH_SHARING = 4  # tokens
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,50 @@ class Decoded:
     first_token_seconds: float
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What several prompts begin with, read once; a prompt goes on from its cache and is then cut off it again."""
+
+    ids: tuple[int, ...]
+    cache: Any
+    length: int
+    # of the cache: the ids, and a learned prefix where there is one
+
+    def rest(self, prompt: Sequence[int]) -> list[int]:
+        return list(prompt[len(self.ids) :])
+
+    def clear(self) -> None:
+        """Cut off what was read after the beginning."""
+        if surplus := self.cache.get_seq_length() - self.length:
+            self.cache.crop(-surplus)
+
+
 @torch.inference_mode()
-def score_choices(model: Any, prompt: Sequence[int], choices: Sequence[Sequence[int]]) -> list[float]:
+def shared_beginning(model: Any, prompts: Sequence[Sequence[int]]) -> Beginning | None:
+    """The common beginning of some prompts; None where there is hardly one, or where a cache cannot be cut back."""
+    if len(prompts) < 2:
+        return None
+    first, last = min(map(list, prompts)), max(map(list, prompts))  # in lexical order: what these two share, all share
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    shared = min(shared, min(map(len, prompts)) - 1)  # at least one token of each prompt is its own
+    if shared < _WORTH_SHARING:
+        return None
+    cache = _read_prompt(model, first[:shared]).past_key_values
+    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+        return None
+    return Beginning(tuple(first[:shared]), cache, cache.get_seq_length())
+
+
+@torch.inference_mode()
+def score_choices(
+    model: Any, prompt: Sequence[int], choices: Sequence[Sequence[int]], beginning: Beginning | None = None
+) -> list[float]:
     """Log-likelihood of each choice after a prompt.
 
     prompt: token ids. choices: token ids of each choice, end of turn included. Returns one number a choice, in nats.
     """
     tree = _Tree.of(choices)
-    read = _read_prompt(model, prompt)
+    read = _read_prompt(model, prompt, beginning)
     first = read.logits[0, -1].float().log_softmax(-1)
     if not tree.tokens:
         return [float(first[choice[0]]) for choice in choices]
@@ -56,12 +95,18 @@ def score_choices(model: Any, prompt: Sequence[int], choices: Sequence[Sequence[
 
 @torch.inference_mode()
 def generate(
-    model: Any, encoder: Encoder, prompts: Sequence[list[int]], most: int, batch_size: int, progress: Progress
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[list[int]],
+    most: int,
+    batch_size: int,
+    progress: Progress,
+    beginning: Beginning | None = None,
 ) -> list[list[int]]:
     """Greedy completions of at most `most` tokens, in the order of the prompts; batches of similar length."""
     completions: dict[int, list[int]] = {}
     for rows in _batches([len(prompt) for prompt in prompts], batch_size, padded=_can_be_padded(model)):
-        answers = _generate_batch(model, encoder, [prompts[i] for i in rows], most)
+        answers = _generate_batch(model, encoder, [prompts[i] for i in rows], most, beginning)
         completions |= dict(zip(rows, answers, strict=True))
         progress(len(completions), len(prompts))
     return [completions[i] for i in range(len(prompts))]
@@ -80,16 +125,32 @@ def _batches(lengths: Sequence[int], size: int, *, padded: bool) -> list[list[in
 
 def _can_be_padded(model: Any) -> bool:
     """Whether rows of a batch may differ in length: a soft prompt stands before the padding, which would shift it."""
-    config = getattr(model, "active_peft_config", None)
-    return not getattr(config, "is_prompt_learning", False) or hasattr(config, "prefix_projection")
+    return not _has_learned_prompt(model) or hasattr(model.active_peft_config, "prefix_projection")
 
 
-def _generate_batch(model: Any, encoder: Encoder, prompts: list[list[int]], most: int) -> list[list[int]]:
-    padded = encoder.tokenizer.pad({"input_ids": prompts}, padding_side="left", return_tensors="pt")
-    ids, mask = padded["input_ids"].to(model.device), padded["attention_mask"].to(model.device)
+def _has_learned_prompt(model: Any) -> bool:
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def _generate_batch(
+    model: Any, encoder: Encoder, prompts: list[list[int]], most: int, beginning: Beginning | None
+) -> list[list[int]]:
+    if beginning is None or _has_learned_prompt(model):  # whose own generate puts the prompt before the ids
+        shared: tuple[int, ...] = ()
+        cache = None
+    else:
+        beginning.clear()
+        shared, cache = beginning.ids, copy.deepcopy(beginning.cache)
+        cache.batch_repeat_interleave(len(prompts))
+    rests = [prompt[len(shared) :] for prompt in prompts]
+    padded = encoder.tokenizer.pad({"input_ids": rests}, padding_side="left", return_tensors="pt")
+    before = torch.tensor(shared, dtype=torch.long).expand(len(prompts), len(shared))
+    ids = torch.cat([before, padded["input_ids"]], dim=1).to(model.device)
+    mask = torch.cat([torch.ones_like(before), padded["attention_mask"]], dim=1).to(model.device)
     out = model.generate(
         input_ids=ids,
         attention_mask=mask,
+        past_key_values=cache,
         max_new_tokens=most,
         do_sample=False,
         eos_token_id=encoder.end_of_turn,
@@ -122,16 +183,19 @@ def last_logits(model: Any, prompt: Sequence[int]) -> torch.Tensor:
     return _read_prompt(model, prompt).logits[0, -1].float()
 
 
-def _read_prompt(model: Any, prompt: Sequence[int]) -> Any:
+def _read_prompt(model: Any, prompt: Sequence[int], beginning: Beginning | None = None) -> Any:
     """Read a prompt, keep its cache; logits at the last position only."""
+    if beginning is not None:
+        beginning.clear()
+        rest = torch.tensor([beginning.rest(prompt)], device=model.device)
+        return _decoder(model)(input_ids=rest, past_key_values=beginning.cache, use_cache=True, logits_to_keep=1)
     ids = torch.tensor([list(prompt)], device=model.device)
     return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True, logits_to_keep=1)
 
 
 def _decoder(model: Any) -> Any:
     """The model that reads on from a cache: a learned prefix or soft prompt is in the cache already."""
-    prompt_learning = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
-    return model.base_model if prompt_learning else model
+    return model.base_model if _has_learned_prompt(model) else model
 
 
 def _pick(logits: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[int]]) -> int:

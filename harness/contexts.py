@@ -1,6 +1,6 @@
 """A Context: what goes into the prompt. Bound to a task it has one method, `render(example) -> messages`.
 
-    context = bind({"name": "few_shot", "k": 4}, task, pool, seed=0)
+    context = bind({"name": "few_shot", "k": 4, ...}, task, pool, seed=0)
     context.render(example)      # [{"role": "user", "content": ...}, {"role": "assistant", ...}, ...]
 
 Training and evaluation call the same `render`. It never shows an example its own answer.
@@ -13,19 +13,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.documents import Passage
 from harness.errors import NotApplicable, UserError
-from harness.retrieval import Index
-from harness.tasks import Example, Passage, Task
+from harness.retrieval import Index, Step, ranking_quality
+from harness.tasks import Example, Task
 
 Messages = list[dict[str, str]]
 KNOBS: dict[str, tuple[str, ...]] = {
     "zero_shot": (),
     "instructed": (),
-    "few_shot": ("k",),
-    "rag": ("k", "embedder"),
+    "few_shot": ("k", "selector", "balanced", "embedder"),
+    "rag": ("k", "embedder", "retriever", "index", "chunk"),
     "oracle": (),
 }
 """Every context and the settings that it uses; others may be set in a sweep over several and change nothing."""
+SELECTORS = ("random", "nearest")
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,31 @@ class Context:
 
     name: str
     instructions: str = ""
-    demonstrations: tuple[Example, ...] = ()
-    # one more than is shown, so that a row that is itself among them still sees k others
-    shots: int = 0
+    choose: Callable[[Example], Sequence[Example]] | None = None
+    # demonstrations for a question, never the example itself, in the order in which they are shown
     find: Callable[[Example], Sequence[Passage]] | None = None
+    # passages for a question, best first
     index: Index | None = None
     k: int = 0
-    # passages for a question, where they are retrieved
+    _chosen: dict[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)
     _found: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
 
-    def render(self, example: Example) -> Messages:
-        """The chat turns that ask for an example's answer."""
+    def render(self, example: Example, most: int | None = None) -> Messages:
+        """The chat turns that ask for an example's answer, with at most `most` demonstrations, the last ones."""
         messages: Messages = []
-        for shown in [d for d in self.demonstrations if d.id != example.id][: self.shots]:
-            messages += [_user(shown.prompt), {"role": "assistant", "content": shown.answer}]
+        shown = self.demonstrations(example)
+        for demonstration in shown if most is None else shown[len(shown) - min(most, len(shown)) :]:
+            messages += [_user(demonstration.prompt), {"role": "assistant", "content": demonstration.answer}]
         parts = [self.instructions, _as_text(self.passages(example)), example.prompt]
         return [*messages, _user("\n\n".join(part for part in parts if part))]
+
+    def demonstrations(self, example: Example) -> tuple[Example, ...]:
+        """The worked examples before a question, chosen once."""
+        if self.choose is None:
+            return ()
+        if example.id not in self._chosen:
+            self._chosen[example.id] = tuple(self.choose(example))
+        return self._chosen[example.id]
 
     def passages(self, example: Example) -> tuple[Passage, ...]:
         """The passages that an example's prompt shows, found once."""
@@ -60,41 +71,45 @@ class Context:
         return self._found[example.id]
 
     def forget(self) -> None:
-        """Find passages anew: latency counts retrieval."""
+        """Find passages and choose demonstrations anew: latency counts both."""
         self._found.clear()
+        self._chosen.clear()
 
-    def recall(self, examples: Sequence[Example]) -> float | None:
-        """The share of gold passages among those shown; None where no example names its gold passage."""
+    def ranking_quality(self, examples: Sequence[Example]) -> dict[str, float] | None:
+        """Mean recall, reciprocal rank and nDCG of what is shown; None where no example names its gold passage."""
         known = [example for example in examples if example.evidence]
         if self.find is None or not known:
             return None
-        return sum(self._share_of_evidence(example) for example in known) / len(known)
-
-    def _share_of_evidence(self, example: Example) -> float:
-        shown = {passage.id for passage in self.passages(example)}
-        return len(shown & set(example.evidence)) / len(set(example.evidence))
+        each = [ranking_quality([p.document for p in self.passages(e)], e.evidence) for e in known]
+        return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
 
 
 def bind(
-    settings: Mapping[str, Any], task: Task, pool: Sequence[Example], seed: int, index: Index | None = None
+    settings: Mapping[str, Any],
+    task: Task,
+    pool: Sequence[Example],
+    seed: int,
+    corpus: Sequence[Passage] | None = None,
+    step: Step = lambda *_: None,
 ) -> Context:
     """The context that `settings` name, for a task.
 
-    `pool` holds the labelled rows that demonstrations are drawn from; `index` is reused where one is built already.
+    `pool` holds the labelled rows that demonstrations are drawn from; `corpus` the documents, the task's if not given.
     NotApplicable where the task lacks what the context shows.
     """
     check_applies(settings, task)
-    name = settings["name"]
+    name, documents = settings["name"], task.corpus if corpus is None else corpus
     if name == "instructed":
         return Context(name, instructions=task.instructions or "")
     if name == "few_shot":
-        return _few_shot(int(settings["k"]), pool, seed)
+        k = int(settings["k"])
+        return Context(name, choose=_chooser(settings, k, task, pool, seed), k=k)
     if name == "rag":
         k = int(settings["k"])
-        built = index or Index.build(task.corpus, settings["embedder"])
-        return Context(name, find=lambda example: built.search_for(example, k), index=built, k=k)
+        index = Index.build(documents, settings, step)
+        return Context(name, find=lambda example: index.search_for(example, k), index=index, k=k)
     if name == "oracle":
-        passages = {passage.id: passage for passage in task.corpus}
+        passages = {passage.id: passage for passage in documents}
         return Context(name, find=lambda example: _gold(example, passages))
     return Context(name)
 
@@ -112,7 +127,11 @@ def check_applies(settings: Mapping[str, Any], task: Task) -> None:
         raise NotApplicable(f"{task.name} does not say which passages are gold (task.yaml: evidence: FIELD)")
 
 
-def _few_shot(k: int, pool: Sequence[Example], seed: int) -> Context:
+def check_demonstrations(settings: Mapping[str, Any], pool: Sequence[Example]) -> None:
+    """Refuse more demonstrations than the labelled rows can give."""
+    k, selector = int(settings["k"]), settings["selector"]
+    if selector not in SELECTORS:
+        raise UserError(f"context.selector={selector}: known are {', '.join(SELECTORS)}.")
     if k < 1:
         raise UserError(f"context.k={k}: few-shot needs at least 1 demonstration.")
     if k + 1 > len(pool):
@@ -120,8 +139,39 @@ def _few_shot(k: int, pool: Sequence[Example], seed: int) -> Context:
             f"context.k={k}: the pool of labelled training rows has {len(pool)}, and a row never sees itself, so at "
             f"most {max(0, len(pool) - 1)} can be shown. Lower context.k or raise max_train_examples."
         )
-    drawn = random.Random(f"demonstrations:{seed}").sample(list(pool), k + 1)
-    return Context("few_shot", demonstrations=tuple(drawn), shots=k)
+
+
+def _chooser(
+    settings: Mapping[str, Any], k: int, task: Task, pool: Sequence[Example], seed: int
+) -> Callable[[Example], Sequence[Example]]:
+    """How demonstrations are chosen: the same for all questions, or those nearest in meaning, the nearest last."""
+    check_demonstrations(settings, pool)
+    if settings["selector"] == "nearest":
+        by_id = {example.id: example for example in pool}
+        asked = [Passage(example.id, "", example.query) for example in pool]
+        dense = {"retriever": "dense", "index": "exact", "embedder": settings["embedder"], "chunk": {"tokens": None}}
+        index = Index.build(asked, dense)
+
+        def nearest(example: Example) -> list[Example]:
+            found = [by_id[p.id] for p in index.search(example.query, k + 1) if p.id != example.id][:k]
+            return found[::-1]  # what stands next to the question weighs most (Liu et al. 2022)
+
+        return nearest
+    drawn = _drawn(pool, k + 1, seed, balanced=bool(settings["balanced"]) and task.kind == "choice")
+    return lambda example: [d for d in drawn if d.id != example.id][:k]
+
+
+def _drawn(pool: Sequence[Example], count: int, seed: int, *, balanced: bool) -> list[Example]:
+    """A seeded draw; balanced, the labels take turns, so that no label is shown twice before each is shown once."""
+    shuffled = random.Random(f"demonstrations:{seed}").sample(list(pool), len(pool))
+    if not balanced:
+        return shuffled[:count]
+    turns: dict[str, int] = {}
+    ranked = []
+    for place, example in enumerate(shuffled):
+        turns[example.answer] = turns.get(example.answer, 0) + 1
+        ranked.append((turns[example.answer], place, example))
+    return [example for _, _, example in sorted(ranked, key=lambda one: one[:2])][:count]
 
 
 def _gold(example: Example, passages: Mapping[str, Passage]) -> list[Passage]:
@@ -132,11 +182,10 @@ def _gold(example: Example, passages: Mapping[str, Passage]) -> list[Passage]:
 
 
 def _as_text(passages: Sequence[Passage]) -> str:
-    """Passages as the prompt shows them, nearest first."""
+    """Passages as the prompt shows them, best first."""
     if not passages:
         return ""
-    shown = [f"{passage.title}: {passage.text}" if passage.title else passage.text for passage in passages]
-    return "Use these passages.\n\n" + "\n\n".join(shown)
+    return "Use these passages.\n\n" + "\n\n".join(passage.shown for passage in passages)
 
 
 def _user(content: str) -> dict[str, str]:

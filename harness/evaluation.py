@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from harness import answering
 from harness.contexts import Context
 from harness.measure import now, summary
-from harness.metrics import BY_KIND, METRICS
+from harness.metrics import METRICS
 from harness.models import Base
 from harness.progress import Progress
-from harness.prompts import Encoder
+from harness.prompts import Encoder, Prompt
+from harness.scoring import Judge, scorer
 from harness.stats import interval
 from harness.tasks import Example, Task
 
@@ -42,8 +44,12 @@ class Respondent:
     def encoder(self) -> Encoder:
         return Encoder(self.base.tokenizer)
 
-    def prompt(self, example: Example) -> list[int]:
-        return self.encoder.prompt(self.context.render(example))
+    @cached_property
+    def judge(self) -> Judge:
+        return scorer(self.task)
+
+    def prompt(self, example: Example) -> Prompt:
+        return self.encoder.fit(self.context, example, self.longest - self.task.max_new_tokens)
 
     @property
     def longest(self) -> int:
@@ -58,16 +64,18 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
     """
     most = respondent.task.max_new_tokens
     prompts = {example.id: respondent.prompt(example) for example in examples}
-    fits = {example.id: len(prompts[example.id]) + most <= respondent.longest for example in examples}
+    fits = {example.id: len(prompts[example.id].ids) + most <= respondent.longest for example in examples}
     spoken = [example for example in examples if fits[example.id] and (freely or not example.choices)]
+    shared = _shared(respondent, [prompts[example.id].ids for example in examples if fits[example.id]])
     began = now()
     generated = answering.generate(
         respondent.model,
         respondent.encoder,
-        [prompts[example.id] for example in spoken],
+        [prompts[example.id].ids for example in spoken],
         most,
         respondent.measure["batch_size"],
         lambda done, total: respondent.progress.step(label, done, total),
+        shared,
     )
     each = 1000 * (now() - began) / max(1, len(spoken))
     completions = {example.id: ids for example, ids in zip(spoken, generated, strict=True)}
@@ -77,7 +85,7 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
         if not fits[example.id]:
             row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
         elif example.choices:
-            row |= _judge_choice(respondent, example, prompts[example.id], completions.get(example.id))
+            row |= _judge_choice(respondent, example, prompts[example.id].ids, completions.get(example.id), shared)
             respondent.progress.step(f"{label}: scoring", done, len(examples))
         else:
             row |= _judge_text(respondent, example, completions[example.id], each)
@@ -85,15 +93,16 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
     return predictions
 
 
-def _asked(respondent: Respondent, example: Example, prompt: list[int]) -> dict[str, Any]:
+def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str, Any]:
     """What a prediction says of its question; the answer is still to come."""
     return {
         "id": example.id,
-        "prompt": respondent.encoder.text(respondent.context.render(example)),
+        "prompt": prompt.text,
         "completion": None,
         "score": None,
         "evidence": [passage.id for passage in respondent.context.passages(example)],
-        "prompt_tokens": len(prompt),
+        "prompt_tokens": len(prompt.ids),
+        "demonstrations_left_out": prompt.left_out,
         "completion_tokens": None,
         "milliseconds": None,
         "slice": example.slice,
@@ -103,7 +112,7 @@ def _asked(respondent: Respondent, example: Example, prompt: list[int]) -> dict[
 
 def _judge_text(respondent: Respondent, example: Example, ids: list[int], milliseconds: float) -> dict[str, Any]:
     task, text = respondent.task, respondent.encoder.decode(ids)
-    metrics = {name: METRICS[name](text, example.answers) for name in BY_KIND[task.kind]}
+    metrics = respondent.judge(text, example)
     return {
         "completion": text,
         "score": metrics[task.metric],
@@ -113,13 +122,21 @@ def _judge_text(respondent: Respondent, example: Example, ids: list[int], millis
     }
 
 
+def _shared(respondent: Respondent, prompts: list[list[int]]) -> answering.Beginning | None:
+    return answering.shared_beginning(respondent.model, prompts) if respondent.measure["prefix_cache"] else None
+
+
 def _judge_choice(
-    respondent: Respondent, example: Example, prompt: list[int], generated: list[int] | None
+    respondent: Respondent,
+    example: Example,
+    prompt: list[int],
+    generated: list[int] | None,
+    shared: answering.Beginning | None,
 ) -> dict[str, Any]:
     """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
     began = now()
     encoded = [respondent.encoder.completion(choice) for choice in example.choices]
-    scores = answering.score_choices(respondent.model, prompt, encoded)
+    scores = answering.score_choices(respondent.model, prompt, encoded, shared)
     seconds = now() - began
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
     said = None if generated is None else respondent.encoder.decode(generated)
@@ -154,18 +171,22 @@ def quality(task: Task, predictions: Predictions, *, brief: bool = False) -> dic
     }
     if brief:
         return primary
-    names = scored[0]["metrics"] if scored else ()
+    names = dict.fromkeys(name for p in scored for name in p["metrics"])
     slices = sorted({p["slice"] for p in scored if p["slice"] is not None})
     return {
         **primary,
         "unscored": len(predictions) - len(scored),
-        "metrics": {name: sum(p["metrics"][name] for p in scored) / len(scored) for name in names},
+        "metrics": {name: _mean([p["metrics"][name] for p in scored if name in p["metrics"]]) for name in names},
         "slices": {name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
     }
 
 
 def _slice(scores: list[float]) -> dict[str, float]:
-    return {"value": sum(scores) / len(scores), "n": len(scores)}
+    return {"value": _mean(scores), "n": len(scores)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
@@ -202,7 +223,7 @@ def _request(respondent: Respondent, example: Example) -> float:
     choices = [respondent.encoder.completion(choice) for choice in example.choices]
     before = now() - began
     decoded = answering.decode(
-        respondent.model, prompt, respondent.encoder.end_of_turn, respondent.task.max_new_tokens, choices
+        respondent.model, prompt.ids, respondent.encoder.end_of_turn, respondent.task.max_new_tokens, choices
     )
     return before + decoded.first_token_seconds
 
@@ -213,7 +234,7 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
     some = list(examples[: respondent.measure["merged_items"]])
-    prompts = [respondent.prompt(example) for example in some]
+    prompts = [respondent.prompt(example).ids for example in some]
     before = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
     try:
         respondent.model.merge_adapter()
@@ -235,13 +256,15 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
 
 
 def retrieval(context: Context, examples: Sequence[Example], timed: dict[str, Any]) -> dict[str, Any] | None:
-    """How well passages were found: recall of the gold passages among k, and what finding them cost."""
+    """How well passages were found: recall of the gold ones among k, where they stood, and what finding them cost."""
     if context.index is None:
         return None
+    found = context.ranking_quality(examples) or dict.fromkeys(("recall", "mrr", "ndcg"))
     return {
         "k": context.k,
-        "recall": context.recall(examples),
+        **found,
         "passages": len(context.index.passages),
         "index_seconds": context.index.seconds,
+        "index_cached": context.index.cached,
         "latency_ms": timed["retrieval_ms"],
     }

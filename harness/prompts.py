@@ -9,7 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contexts import Messages
+from harness.contexts import Context, Messages
+from harness.tasks import Example
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question as one model reads it."""
+
+    text: str
+    ids: list[int]
+    left_out: int
+    # demonstrations that the model's window had no room for
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,19 @@ class Encoder:
         """Token ids of a prompt; a chat template writes its own special tokens."""
         templated = bool(self.tokenizer.chat_template)
         return list(self.tokenizer(self.text(messages), add_special_tokens=not templated)["input_ids"])
+
+    def fit(self, context: Context, example: Example, most: int) -> Prompt:
+        """An example's prompt in a context, with as many of its demonstrations as `most` tokens hold, the last ones.
+
+        Longer than `most` only where it has no demonstrations left to leave out.
+        """
+        wanted = len(context.demonstrations(example))
+        for shown in range(wanted, -1, -1):
+            messages = context.render(example, shown)
+            ids = self.prompt(messages)
+            if len(ids) <= most:
+                break
+        return Prompt(self.text(messages), ids, wanted - shown)
 
     def completion(self, answer: str) -> list[int]:
         """Token ids of an answer and the end of the turn."""

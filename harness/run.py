@@ -20,6 +20,7 @@ from harness.evaluation import Predictions, Respondent, answer, latency, merged,
 from harness.measure import Meter, now
 from harness.progress import Progress
 from harness.records import Record
+from harness.retention import retention
 from harness.settings import Settings
 from harness.weights import adapt
 
@@ -37,10 +38,11 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     validation = task.take("validation", settings.max_validation_examples or settings.max_eval_examples)
     test = task.take("test", settings.max_eval_examples)
 
-    context = bind(settings.context, task, pool, settings.seeds["demonstrations"])
+    context = bind(settings.context, task, pool, settings.seeds["demonstrations"], step=progress.step)
     shown = context
-    if settings.trains and settings.train_context != settings.context:
-        shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], context.index)
+    if settings.trains and (settings.train_context != settings.context or task.training_corpus != task.corpus):
+        before = task.training_corpus
+        shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
 
     base, training = adapt(settings, task, shown, pool, validation, meter, progress)
     respondent = Respondent(task, base, context, settings.measure, progress)
@@ -67,9 +69,11 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             "items_per_second": len(test) / seconds,
             "prompt_tokens": _mean(predictions, "prompt_tokens"),
             "completion_tokens": _mean(predictions, "completion_tokens"),
+            "trimmed_items": sum(prediction["demonstrations_left_out"] > 0 for prediction in predictions),
             "peak_memory_bytes": meter.peaks["infer"]["allocated"],
         },
         retrieval=retrieval(context, test, timed),
+        retention=retention(settings, base, progress) if settings.probes_retention else None,
         memory=meter.as_record(),
         environment=describe_environment(task.data_sha256, started),
     )

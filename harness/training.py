@@ -22,6 +22,7 @@ from trl import SFTConfig, SFTTrainer
 from harness import targets
 from harness.adaptation import parameters
 from harness.contexts import Context
+from harness.documents import Passage
 from harness.errors import UserError
 from harness.measure import Meter, now
 from harness.models import Base
@@ -41,14 +42,17 @@ class Rows:
 
     input_ids: list[list[int]]
     labels: list[list[int]]
+    left_out: int = 0
+    # demonstrations that had no room, over all rows
 
     @classmethod
     def encode(cls, context: Context, encoder: Encoder, examples: Sequence[Example], max_length: int) -> Rows:
         """Rows in the training context; UserError where one is too long, since a row cut short teaches a wrong end."""
-        inputs, labels = [], []
+        inputs, labels, left_out = [], [], 0
         for example in examples:
-            prompt = encoder.prompt(context.render(example))
             completion = encoder.completion(example.answer)
+            asked = encoder.fit(context, example, max_length - len(completion))
+            prompt, left_out = asked.ids, left_out + asked.left_out
             if len(prompt) + len(completion) > max_length:
                 raise UserError(
                     f"Training row {example.id} has {len(prompt) + len(completion)} tokens, more than "
@@ -56,7 +60,31 @@ class Rows:
                 )
             inputs.append(prompt + completion)
             labels.append([_IGNORED] * len(prompt) + completion)
+        return cls(inputs, labels, left_out)
+
+    @classmethod
+    def of_documents(cls, passages: Sequence[Passage], encoder: Encoder, form: str, max_length: int) -> Rows:
+        """The documents themselves as rows, to teach what stands in them.
+
+        form: `text`, continued pretraining with the loss on every token; `questions`, what a passage says, asked by
+        its title.
+        """
+        inputs, labels = [], []
+        for passage in passages:
+            prompt: list[int] = []
+            if form == "questions":
+                if not passage.title:
+                    continue
+                prompt = encoder.prompt([{"role": "user", "content": f"What do you know about this? {passage.title}"}])
+            told = encoder.completion(passage.text if form == "questions" else passage.shown)[
+                : max_length - len(prompt)
+            ]
+            inputs.append(prompt + told)
+            labels.append([_IGNORED] * len(prompt) + told)
         return cls(inputs, labels)
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.input_ids + other.input_ids, self.labels + other.labels, self.left_out + other.left_out)
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -114,6 +142,7 @@ def train(
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "examples": len(rows),
+        "demonstrations_left_out": rows.left_out,
         "tokens": int(trainer.state.num_input_tokens_seen),
         "tokens_per_second": trainer.state.num_input_tokens_seen / watch.seconds if watch.seconds else None,
         "learning_rate": learning_rate,

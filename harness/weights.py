@@ -27,6 +27,9 @@ from harness.settings import Settings, environment_identity
 from harness.tasks import Example, Task
 from harness.training import Rows, train
 
+DOCUMENT_FORMS = {None: (), "text": ("text",), "questions": ("questions",), "both": ("text", "questions")}
+"""What `training.documents` adds to the labelled rows."""
+
 
 def adapt(
     settings: Settings,
@@ -48,6 +51,8 @@ def adapt(
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
     encoder = Encoder(models.load_tokenizer(settings.model))
     rows, unseen = (Rows.encode(shown, encoder, part, settings.training["max_length"]) for part in (pool, validation))
+    for form in _document_forms(settings.training["documents"]):
+        rows += Rows.of_documents(task.training_corpus, encoder, form, settings.training["max_length"])
     key = _key(settings, rows, unseen)
     folder = store.weights_folder(Path(settings.results), key)
     facts = folder / "training.json"
@@ -58,6 +63,12 @@ def adapt(
             return base, {**json.loads(facts.read_text()), "shared": True}
         base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
         return base, {**_keep(settings, base, training, folder), "shared": False}
+
+
+def _document_forms(name: str | None) -> tuple[str, ...]:
+    if name not in DOCUMENT_FORMS:
+        raise UserError(f"training.documents={name}: known are null, {', '.join(n for n in DOCUMENT_FORMS if n)}.")
+    return DOCUMENT_FORMS[name]
 
 
 def _tune(

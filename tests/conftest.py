@@ -74,6 +74,7 @@ def harness_run(colours: Path, tmp_path: Path) -> Callable[..., int]:
                 "measure.latency_requests=2",
                 "measure.warmup_requests=1",
                 "measure.merged_items=2",
+                "measure.retention_items=null",
                 *overrides,
             ]
         )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import models
-from harness.answering import decode, generate, score_choices
+from harness.answering import decode, generate, score_choices, shared_beginning
 from harness.prompts import Encoder
 
 TINY = {
@@ -96,6 +96,35 @@ def test_a_batch_of_unequal_prompts_answers_as_each_alone(base: models.Base) -> 
     alone = [generate(base.model, encoder, [prompt], 6, 1, lambda done, total: None)[0] for prompt in prompts]
     assert together == alone
     assert together == [decode(base.model, prompt, encoder.end_of_turn, 6).ids for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"Which queue? {'so ' * n}{n}" for n in (1, 30, 7, 2)],
+        ["one " * 20, "one " * 20 + "more", "one " * 21],  # one prompt is nearly the beginning of the next
+        ["same", "same"],
+    ],
+)
+def test_a_beginning_read_once_changes_no_answer(base: models.Base, texts: list[str]) -> None:
+    encoder = Encoder(base.tokenizer)
+    prompts = [prompt_of(base, text) for text in texts]
+    shared = shared_beginning(base.model, prompts)
+    assert shared is not None
+    assert all(tuple(prompt[: len(shared.ids)]) == shared.ids and len(prompt) > len(shared.ids) for prompt in prompts)
+    choices = [encoder.completion(choice) for choice in CHOICES]
+    for prompt in prompts:
+        alone = score_choices(base.model, prompt, choices)
+        assert score_choices(base.model, prompt, choices, shared) == pytest.approx(alone, abs=1e-3)
+    plain_answers = generate(base.model, encoder, prompts, 6, 3, lambda done, total: None)
+    assert generate(base.model, encoder, prompts, 6, 3, lambda done, total: None, shared) == plain_answers
+
+
+def test_prompts_without_a_common_beginning_share_nothing() -> None:
+    model = plain().model
+    assert shared_beginning(model, [[5, 6, 7, 8, 9, 10], [6, 6, 7, 8, 9, 10]]) is None
+    assert shared_beginning(model, [[5, 6, 7, 8, 9, 10]]) is None
+    assert shared_beginning(model, []) is None
 
 
 def test_a_constrained_answer_is_one_of_the_choices(base: models.Base) -> None:

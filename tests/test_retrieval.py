@@ -1,0 +1,109 @@
+"""Documents and how they are found: chunks, indexes, fusion, what ranking is worth."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import retrieval
+from harness.documents import Passage, in_chunks, read_documents
+from harness.errors import UserError
+from harness.retrieval import Index, fused, load_embedder, ranking_quality
+
+SETTINGS: dict[str, Any] = {
+    "retriever": "dense",
+    "embedder": "all-minilm-l6-v2",
+    "index": "exact",
+    "chunk": {"tokens": None, "overlap": 0},
+}
+SUBJECTS = ("ferries", "bread", "mountains", "violins", "tax law", "penguins")
+
+
+@pytest.fixture(scope="module")
+def passages() -> list[Passage]:
+    return [Passage(f"p{i}", "", f"Note {i:03d}: all about {SUBJECTS[i % 6]} and code Q{i:03d}.") for i in range(300)]
+
+
+@pytest.mark.parametrize("index", retrieval.INDEXES)
+def test_every_index_finds_what_is_meant(passages: list[Passage], index: str) -> None:
+    built = Index.build(passages, {**SETTINGS, "index": index})
+    found = built.search("birds of the Antarctic", 5)
+    assert len(found) == 5
+    assert all("penguins" in passage.text for passage in found)
+
+
+def test_words_find_a_code_that_meaning_does_not(passages: list[Passage]) -> None:
+    lexical = Index.build(passages, {**SETTINGS, "retriever": "bm25"})
+    assert lexical.search("what does Q123 say", 1)[0].id == "p123"
+    hybrid = Index.build(passages, {**SETTINGS, "retriever": "hybrid"})
+    assert "p123" in {passage.id for passage in hybrid.search("what does Q123 say", 5)}
+    assert len(lexical.search("zzz", 3)) == 3  # unknown words still give k passages
+
+
+def test_an_index_is_built_once(passages: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [Passage(f"x{i}", "", f"once {i}") for i in range(5)]
+    first = Index.build(texts, SETTINGS)
+    monkeypatch.setattr(retrieval, "_build_dense", lambda *_: pytest.fail("built again"))
+    again = Index.build(texts, SETTINGS)
+    assert (first.cached, again.cached) == (False, True)
+    assert again.seconds == first.seconds
+    assert [p.id for p in again.search("once 3", 5)] == [p.id for p in first.search("once 3", 5)]
+
+
+def test_exact_search_in_blocks_is_exact_search(passages: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
+    built = Index.build(passages, SETTINGS)
+    whole = [p.id for p in built.search("a loaf with a crust", 7)]
+    monkeypatch.setattr(retrieval, "_BLOCK", 37)
+    assert [p.id for p in built.search("a loaf with a crust", 7)] == whole
+
+
+def test_fusion_adds_reciprocal_ranks() -> None:
+    assert fused([[1, 2, 3], [3, 2]]) == [3, 2, 1]  # 1/63 + 1/61, 1/62 + 1/62, 1/61
+    assert fused([[5, 4]]) == [5, 4]
+
+
+def test_ranking_is_judged_by_recall_reciprocal_rank_and_ndcg() -> None:
+    assert ranking_quality(["a", "b", "c"], ["b"]) == {"recall": 1, "mrr": 0.5, "ndcg": pytest.approx(0.6309, abs=1e-4)}
+    assert ranking_quality(["a", "b"], ["z"]) == {"recall": 0, "mrr": 0, "ndcg": 0}
+    assert ranking_quality(["a", "b"], ["a", "b"]) == {"recall": 1, "mrr": 1, "ndcg": 1}
+    assert ranking_quality(["b", "b", "a"], ["a"])["mrr"] == 0.5  # two chunks of one document take one place
+
+
+def test_documents_are_read_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "ferries").mkdir()
+    (tmp_path / "ferries" / "ormen.md").write_text("# The Ormen\n\nSails at noon.\n")
+    (tmp_path / "quay_rules.txt").write_text("No bicycles.")
+    (tmp_path / "empty.md").write_text("# Only a heading\n")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    assert read_documents(tmp_path) == [
+        {"id": "ferries/ormen.md", "title": "The Ormen", "text": "Sails at noon."},
+        {"id": "quay_rules.txt", "title": "quay rules", "text": "No bicycles."},
+    ]
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(UserError, match=r"latin\.txt: not UTF-8"):
+        read_documents(tmp_path)
+
+
+def test_chunks_overlap_and_leave_nothing_out() -> None:
+    tokenizer = load_embedder("all-minilm-l6-v2").tokenizer
+    text = " ".join(f"word{i}" for i in range(200))
+    chunks = list(in_chunks([Passage("d", "T", text), Passage("short", "", "a b")], tokenizer, tokens=50, overlap=10))
+    assert chunks[-1] == Passage("short", "", "a b")
+    parts = chunks[:-1]
+    assert [c.id for c in parts] == [f"d#{i}" for i in range(1, len(parts) + 1)]
+    assert {c.document for c in parts} == {"d"}
+    words = [set(c.text.split()) for c in parts]
+    assert all(len(tokenizer(c.text, add_special_tokens=False)["input_ids"]) <= 50 for c in parts)
+    assert all(one & two for one, two in itertools.pairwise(words))
+    assert {w for some in words for w in some} >= {f"word{i}" for i in range(0, 200, 7)}
+    with pytest.raises(UserError, match="overlap=50"):
+        list(in_chunks(chunks, tokenizer, 50, 50))
+
+
+@pytest.mark.parametrize(("name", "value"), [("retriever", "psychic"), ("index", "annoy")])
+def test_an_unknown_setting_is_named(passages: list[Passage], name: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"context.{name}={value}: known are"):
+        Index.build(passages, {**SETTINGS, name: value})
