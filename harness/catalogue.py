@@ -39,6 +39,14 @@ def experiments() -> list[Entry]:
     return [Entry(path.stem, _headline(path)) for path in _configs("experiment")]
 
 
+def twin_of(name: str) -> str | None:
+    """The public task that a task's own file names as its twin; None for a task that is not here."""
+    for folder in _task_folders():
+        if folder.name == name:
+            return str(_yaml(folder / "task.yaml").get("twin") or "") or None
+    return None
+
+
 KINDS: dict[str, Callable[[], list[Entry]]] = {
     "tasks": tasks,
     "methods": methods,

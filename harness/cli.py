@@ -16,6 +16,7 @@ from harness import __version__
 from harness.errors import UserError
 
 USAGE = 2
+MODEL = "smollm2-135m-q4"
 app = typer.Typer(
     help="For this task, on this model, within this budget: prompt it, give it documents, or train it? Measured.",
     no_args_is_help=True,
@@ -55,6 +56,33 @@ def report(
     path = write_report(results, out)
     print(terminal_table(results))
     print(f"report: {path}")
+
+
+@app.command()
+def audit(
+    task: Annotated[str, typer.Argument(help="A task's name, or its folder.")],
+    source: Annotated[Path | None, typer.Option(help="A local copy of the rows of a public task.")] = None,
+    write_clean: Annotated[Path | None, typer.Option(help="Write a copy without repeated rows to this folder.")] = None,
+    model: Annotated[str, typer.Option(help="Whose tokens lengths are counted in; a file of conf/model/.")] = MODEL,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong with a task's data, before money is spent on it. Exit code 1 where there is a defect."""
+    from harness import quiet  # isort: skip  (before the libraries)
+
+    from harness import audit as examine
+    from harness.progress import Progress
+    from harness.settings import task_folder
+
+    folder = Path(task) if Path(task).is_dir() else task_folder(task, None)
+    progress = Progress(f"auditing {folder.name}")
+    quiet.silence_bars()
+    tokenizer, window = examine.model_window(model)
+    found = examine.audit(folder, source, tokenizer, window, progress.step if not as_json else lambda *_: None)
+    progress.clear()
+    if write_clean:
+        examine.write_clean(source or folder, found, write_clean)
+    print(json.dumps(found.as_data(), indent=2) if as_json else examine.as_text(found))
+    raise typer.Exit(1 if found.defects else 0)
 
 
 @app.command("list")

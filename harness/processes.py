@@ -73,6 +73,7 @@ def _context(method: str) -> Any:
 
 def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) -> None:
     import harness.warm  # noqa: F401  (quiet; and a spawned child has nothing loaded yet)
+    from harness import baselines
     from harness.progress import Progress
     from harness.run import run
     from harness.settings import Settings
@@ -86,6 +87,8 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
         record, predictions = _failure(cause, planned, started), []
     progress.clear()
     store.save_run(folder, record, predictions, record.config)
+    if record.status == "ok":
+        baselines.keep(Settings(config), folder.parents[2])
 
 
 def _failure(cause: BaseException, planned: Record, started: float) -> Record:

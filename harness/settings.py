@@ -64,6 +64,16 @@ class Settings:
         return self.adaptation.training is not None
 
     @property
+    def trains_on_documents(self) -> bool:
+        """Whether the task's documents are among the training rows."""
+        return self.trains and bool(self.config["training"]["documents"])
+
+    @property
+    def probes_retention(self) -> bool:
+        """Whether to measure what training made the model forget."""
+        return self.trains and bool(self.config["measure"]["retention_items"])
+
+    @property
     def learning_rates(self) -> tuple[float, ...]:
         """The rates to try on validation; one is used as it is."""
         rates = self.config["training"]["learning_rate"]
@@ -77,8 +87,8 @@ class Settings:
     def load_task(self) -> Task:
         """The task that the settings name, read and checked."""
         task = self.config["task"]
-        source = task["source"]["path"]
-        return load_task(task_folder(task["name"], task["path"]), Path(source) if source else None)
+        path, root = (Path(given) if given else None for given in (task["source"]["path"], task["source"]["root"]))
+        return load_task(task_folder(task["name"], task["path"]), path, root)
 
     def redacted(self) -> dict[str, Any]:
         """The configuration without values whose name sounds secret."""
@@ -170,6 +180,9 @@ _WITHOUT_INFLUENCE = {
     "progress",
     "doctor",
     "catalogue",
+    "quiet",
+    "audit",
+    "baselines",
     "records",
     "places",
     "errors",

@@ -43,6 +43,16 @@ def mean_interval(scores: Sequence[float]) -> Interval:
     return Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach), n)
 
 
+def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
+    """Mean of after minus before over the same items, with Student's t interval; one item alone says nothing."""
+    differences = np.subtract(after, before)
+    n, mean = len(differences), float(np.mean(differences))
+    if n < 2:
+        return Interval(mean, -math.inf, math.inf, n)
+    reach = float(scipy_stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(np.std(differences, ddof=1)) / math.sqrt(n)
+    return Interval(mean, mean - reach, mean + reach, n)
+
+
 def interval(scores: Sequence[float]) -> Interval | None:
     """Wilson for scores that are all 0 or 1, Student's t for others; None without a score."""
     if not scores:

@@ -32,7 +32,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from harness import places, store
 from harness.catalogue import task_names
-from harness.contexts import bind, check_applies
+from harness.contexts import check_applies, check_demonstrations
 from harness.errors import NotApplicable, UserError
 from harness.processes import carry_out
 from harness.progress import spoken
@@ -141,8 +141,12 @@ def _check(settings: Settings, task: Task) -> None:
     if settings.trains:
         check_applies(settings.train_context, task)
     pool = task.take("train", settings.max_train_examples, settings.seeds["data"])
+    if not pool and (settings.trains or settings.uses_demonstrations):
+        raise NotApplicable(f"{task.name} has no training rows")
+    if settings.trains_on_documents and not task.corpus:
+        raise NotApplicable(f"{task.name} has no documents to train on")
     if settings.context["name"] == "few_shot":
-        bind(settings.context, task, pool, settings.seeds["demonstrations"])
+        check_demonstrations(settings.context, pool)
 
 
 def _result(record: Record) -> str:
@@ -170,7 +174,7 @@ def _launch(overrides: list[str]) -> None:
 def _register() -> None:
     """What a configuration may refer to: every task by its name, and two small resolvers."""
     for name in task_names():
-        node = {"name": name, "path": None, "source": {"path": None}}
+        node = {"name": name, "path": None, "source": {"path": None, "root": None}}
         ConfigStore.instance().store(group="task", name=name, node=node, provider="harness")
     OmegaConf.register_new_resolver("times", lambda factor, value: factor * value, replace=True)
     OmegaConf.register_new_resolver("leaf", lambda path: Path(str(path)).name, replace=True)

@@ -4,25 +4,19 @@ A server in which CUDA is initialised must not be forked, so nothing here may to
 """
 
 import ctypes
-import logging
-import os
-import warnings
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-warnings.simplefilter("ignore")
-logging.disable(logging.WARNING)  # bitsandbytes and TRL talk while they are imported
+from harness import quiet  # isort: skip  (before the libraries)
 
-import datasets  # noqa: E402
-import faiss  # noqa: E402, F401
-import peft  # noqa: E402, F401
-import sentence_transformers  # noqa: E402, F401
-import torch  # noqa: E402, F401
-import transformers  # noqa: E402
-import trl  # noqa: E402, F401
+import datasets  # noqa: F401
+import faiss  # noqa: F401
+import peft  # noqa: F401
+import sentence_transformers  # noqa: F401
+import torch  # noqa: F401
+import transformers  # noqa: F401
+import trl  # noqa: F401
 
-import harness.run  # noqa: E402
-import harness.training  # noqa: E402, F401
+import harness.run
+import harness.training  # noqa: F401
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
@@ -40,6 +34,4 @@ def keep_freed_memory() -> None:
 
 
 keep_freed_memory()
-datasets.disable_progress_bars()
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
+quiet.silence_bars()

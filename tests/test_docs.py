@@ -49,7 +49,18 @@ def test_a_shown_command_exists_and_its_settings_compose(
 
 def test_every_part_of_a_record_is_explained() -> None:
     text = (ROOT / "docs" / "records.md").read_text()
-    parts = ("status", "error", "quality", "validation", "training", "inference", "retrieval", "memory", "environment")
+    parts = (
+        "status",
+        "error",
+        "quality",
+        "validation",
+        "training",
+        "inference",
+        "retrieval",
+        "retention",
+        "memory",
+        "environment",
+    )
     assert set(parts) <= set(Record.__dataclass_fields__)
     assert all(f"`{part}`" in text for part in parts)
 

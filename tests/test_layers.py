@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 
 HARNESS = Path(__file__).parent.parent / "harness"
-WITHOUT_TORCH = ["harness.report", "harness.stats", "harness.records", "harness.tasks", "harness.metrics"]
+WITHOUT_TORCH = [
+    f"harness.{name}"
+    for name in ("report", "stats", "records", "tasks", "documents", "metrics", "scoring", "rules", "sql", "catalogue")
+]
 WITH_HYDRA = {"sweep.py"}
 LOWEST_FIRST = [
-    {"errors", "places", "progress", "metrics", "stats", "environment", "records"},
+    {"errors", "places", "progress", "metrics", "stats", "environment", "records", "sql_child", "quiet"},
+    {"documents", "rules", "sql"},
     {"tasks", "hub", "targets", "catalogue", "store", "measure"},
-    {"retrieval", "adaptation", "models"},
+    {"scoring", "retrieval", "adaptation", "models"},
     {"contexts", "settings", "answering", "prompts"},
-    {"evaluation", "training", "evaluate_modules"},
-    {"weights", "run", "warm"},
+    {"evaluation", "training", "baselines", "evaluate_modules"},
+    {"weights", "retention", "audit", "run", "warm"},
     {"processes", "report", "doctor"},
     {"sweep", "cli", "__main__"},
 ]

@@ -139,7 +139,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
     [
         (["task=no_such_task"], "task/no_such_task"),
         (["method=no_such_method"], "method/no_such_method"),
-        (["method=no_such_method"], "few_shot, few_shot_lora, full, instructed, lora"),
+        (["method=no_such_method"], "few_shot, few_shot_lora, few_shot_nearest, full, inject_questions"),
         (["rank=0"], "rank=0: expected a whole number of at least 1"),
         (["method=few_shot", "context.k=50"], "context.k=50"),
         (["max_eval_examples=0"], "max_eval_examples=0"),

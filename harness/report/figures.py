@@ -1,4 +1,4 @@
-"""The figures of a cohort: quality against memory, quality against latency, quality by rank.
+"""The figures of a cohort: quality against memory, latency and forgetting, by rank and by labelled rows.
 
 Bars are 95 % intervals, names stand beside their points instead of in a legend. matplotlib is used without
 pyplot, so no window system and no global state are touched.
@@ -65,16 +65,23 @@ def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
         ),
         "latency": lambda: scatter(cohort, measures.latency, "median latency of one request (ms)"),
         "rank": lambda: by_rank(cohort),
+        "rows": lambda: by_rows(cohort),
+        "retention": lambda: forgetting(cohort),
     }
-    said = {"memory": f"peak {memory}", "latency": "median latency of one request", "rank": "rank"}
+    said = {
+        "memory": f"against peak {memory}",
+        "latency": "against median latency of one request",
+        "rank": "by rank",
+        "rows": "by the number of labelled rows",
+        "retention": "against what was forgotten",
+    }
     drawings = []
     for name, plan in plans.items():
         if figure := plan():
             folder.mkdir(exist_ok=True)
             file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{number}-{name}.png"
             figure.savefig(folder / file, dpi=DPI, metadata={"Software": None})
-            by = "by" if name == "rank" else "against"
-            about = f"{cohort.metric} on the test split of {cohort.key.task} {by} {said[name]}"
+            about = f"{cohort.metric} on the test split of {cohort.key.task} {said[name]}"
             drawings.append(Drawing(f"figures/{file}", about))
     return drawings
 
@@ -213,10 +220,55 @@ def _cost_axis(axes: Axes, values: list[float], widest: float) -> None:
 def by_rank(cohort: Cohort) -> Figure | None:
     """Quality by rank for every LoRA-like method with two ranks or more; the line is the seeds' mean."""
     points = points_of(cohort, lambda r: log2(r.rank) if r.rank else None)
-    series = _series(points)
+    return _lines(cohort, _series(points), "rank", REFERENCES)
+
+
+def by_rows(cohort: Cohort) -> Figure | None:
+    """The learning curve: quality by labelled rows, for every method with three numbers of them or more."""
+    points = points_of(cohort, lambda r: log2(n) if (n := measures.labelled_rows(r)) else None)
+    series: dict[str, list[Point]] = {}
+    for point in points:
+        settings = [f"{name}={value}" for name, value in point.row.variant.items() if name != "max_train_examples"]
+        name = point.row.record.label + (f" ({', '.join(settings)})" if settings else "")
+        series.setdefault(name, []).append(point)
+    curves = {name: line for name, line in sorted(series.items()) if len({p.x for p in line}) > 2}
+    return _lines(cohort, curves, "labelled rows", REFERENCES[:1])
+
+
+def forgetting(cohort: Cohort) -> Figure | None:
+    """Quality against the change in general knowledge, both with their intervals: up and to the right is better."""
+    points = points_of(cohort, lambda r: measures.number(r.retention, "change"))
+    if len(points) < 2:
+        return None
+    figure, canvas, axes = _blank(cohort)
+    for point in points:
+        ends = _ends(point.row.record)
+        if ends:
+            axes.plot(ends, [point.y, point.y], color=colour(point.row.record), linewidth=1.1, alpha=0.55, zorder=2)
+        _dot(axes, point, point.x)
+    axes.axvline(0.0, color=FAINT, linewidth=1.0, zorder=1)
+    axes.set_xlabel("change in accuracy on general knowledge (left of 0: forgotten)", color=INK)
+    labels = _labels(points)
+    widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
+    _cost_axis(axes, [0.0, *(p.x for p in points), *(x for p in points for x in _ends(p.row.record))], widest)
+    _quality_axis(axes, points)
+    canvas.draw()
+    place(axes, canvas, labels, [(p.x, p.y, p.low, p.high) for p in points])
+    return figure
+
+
+def _ends(record: Record) -> list[float]:
+    """Both ends of the interval of what was forgotten, or none."""
+    ends = [measures.number(record.retention, end) for end in ("low", "high")]
+    known = [end for end in ends if end is not None]
+    return known if len(known) == 2 else []
+
+
+def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tuple[str, ...]) -> Figure | None:
+    """A line for each series over powers of two, with the methods `beside` as dashed references."""
     if not series:
         return None
-    references = _references(cohort)
+    references = _references(cohort, beside)
     drawn = [p for line in series.values() for p in line]
     figure, canvas, axes = _blank(cohort)
     ends = [(y, name, tint) for name, y, tint in references]
@@ -225,7 +277,7 @@ def by_rank(cohort: Cohort) -> Figure | None:
     for number, (name, line) in enumerate(series.items()):
         shift = 0.05 * (number - (len(series) - 1) / 2)
         ends.append((_draw_series(axes, line, shift), name, colour(line[0].row.record)))
-    _rank_axis(axes, sorted({p.x for p in drawn}))
+    _doubling_axis(axes, sorted({p.x for p in drawn}), axis)
     _quality_axis(axes, [*drawn, *(Point(0, y, y, y, drawn[0].row) for _, y, _ in references)])
     canvas.draw()
     _end_labels(axes, canvas, ends)
@@ -244,10 +296,10 @@ def _series(points: list[Point]) -> dict[str, list[Point]]:
     return {name: line for name, line in sorted(series.items()) if len({p.row.record.rank for p in line}) > 1}
 
 
-def _references(cohort: Cohort) -> list[tuple[str, float, str]]:
-    """(name, mean quality over seeds, colour) of what the ranks are to be compared with."""
+def _references(cohort: Cohort, methods: tuple[str, ...]) -> list[tuple[str, float, str]]:
+    """(name, mean quality over seeds, colour) of what the lines are to be compared with."""
     found = []
-    for method in REFERENCES:
+    for method in methods:
         records = [r for r in cohort.records if r.method == method]
         values = [quality.value for r in records if (quality := measures.quality(r))]
         if values:
@@ -265,8 +317,8 @@ def _draw_series(axes: Axes, line: list[Point], shift: float) -> float:
     return means[-1]
 
 
-def _rank_axis(axes: Axes, positions: list[float]) -> None:
-    axes.set_xlabel("rank", color=INK)
+def _doubling_axis(axes: Axes, positions: list[float], name: str) -> None:
+    axes.set_xlabel(name, color=INK)
     axes.set_xlim(positions[0] - 0.3, positions[-1] + 0.25)
     axes.xaxis.set_major_locator(FixedLocator(positions))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(2**x) if 2**x >= 100 else f"{2**x:.0f}"))

@@ -99,6 +99,15 @@ def memory_kind(record: Record) -> str | None:
     return str(kind) if kind else None
 
 
+def labelled_rows(record: Record) -> int | None:
+    """Labelled rows that a method had to train on or to show; None where it uses none."""
+    trained = number(record.training, "examples")
+    if trained is not None:
+        return int(trained)
+    shown = number(record.config, "max_train_examples") if record.context == "few_shot" else None
+    return None if shown is None else int(shown)
+
+
 def data_hash(record: Record) -> str | None:
     found = at(record.environment, "data_sha256")
     return str(found) if found else None

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.records import Record
-from harness.report import choice, measures, tables
+from harness.report import choice, measures, tables, twins
 from harness.report.choice import Choice
 from harness.report.cohorts import Cohort, Row, flatten
 from harness.report.escaping import code, markdown
@@ -55,6 +55,7 @@ def render(chapters: list[Chapter], folder: Path) -> str:
         blocks.append(f"## {markdown(task)}")
         for chapter in of_task:
             blocks += section(chapter)
+    blocks += twins.section(cohorts)
     blocks += provenance(cohorts, folder)
     return "\n\n".join(blocks) + "\n"
 

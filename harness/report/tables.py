@@ -178,6 +178,8 @@ def retrieval(cohort: Cohort) -> Table | None:
             markdown(seeded(cohort, row)),
             count(number(part, "k")),
             _three_decimals(number(part, "recall")),
+            _three_decimals(number(part, "mrr")),
+            _three_decimals(number(part, "ndcg")),
             short(number(part, "index_seconds")),
             short(number(part, "latency_ms", "p50") or number(part, "latency_ms")),
         )
@@ -188,6 +190,8 @@ def retrieval(cohort: Cohort) -> Table | None:
         "method",
         "passages (k)",
         "recall of the evidence",
+        "MRR",
+        "nDCG",
         "building the index (s)",
         "retrieval (ms)",
     )
@@ -199,15 +203,21 @@ def retention(cohort: Cohort) -> Table | None:
     rows = [
         (
             markdown(seeded(cohort, row)),
-            markdown(part.get("metric") or MISSING),
+            markdown(skill),
             _three_decimals(number(part, "before")),
             _three_decimals(number(part, "after")),
             _change(part),
+            count(number(part, "n")),
         )
         for row in _answered(cohort)
-        if (part := row.record.retention)
+        if (whole := row.record.retention)
+        for skill, part in (whole.get("parts") or {whole.get("metric") or MISSING: whole}).items()
     ]
-    return Table(("method", "metric", "before", "after", "change"), tuple(rows)) if rows else None
+    return (
+        Table(("method", "what", "before", "after", "change", "n"), tuple(rows)).without_empty_columns()
+        if rows
+        else None
+    )
 
 
 def slices(cohort: Cohort) -> Table | None:

@@ -1,0 +1,371 @@
+"""What should be known of a task's data before money is spent on it.
+
+    found = audit(load_task(Path("tasks/ticket_routing")))
+    found.defects        # [Defect("copied_item", "test-017 and train-203", "the same question in two splits ...")]
+
+A defect makes a figure wrong (an item that training has seen, a gold answer that its own scorer rejects); a note is
+something to know (a third of the rows have a close neighbour).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from harness import places, store
+from harness.baselines import as_data, baselines
+from harness.errors import UserError
+from harness.metrics import normalise
+from harness.scoring import scorer
+from harness.sql import Database, leaves_ties
+from harness.tasks import SPLITS, Example, Task, load_task
+
+CLOSE = 0.9  # cosine of embeddings from which two questions are looked at together
+SAME = 0.8  # ratio of equal tokens in sequence from which they are called the same
+CUT = 0.01  # share of gold answers longer than what is generated from which that is a defect
+LEAKS = 0.2  # share of prompts that hold their own answer from which that is a defect
+_NEIGHBOURS = 10
+_BLOCK = 2048  # questions that are compared with all others at a time
+_DISCORDANT = 0.2  # share of items on which two methods differ, for the number of items needed
+_POWER = (1.959964 + 0.841621) ** 2  # two-sided 5 %, 80 % power
+
+Step = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something that makes figures wrong."""
+
+    kind: str
+    where: str
+    what: str
+
+
+@dataclass
+class Audit:
+    """Everything found."""
+
+    task: str
+    rows: dict[str, int] = field(default_factory=dict)
+    defects: list[Defect] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    labels: dict[str, dict[str, int]] = field(default_factory=dict)
+    # how often each label stands in each split, where there is a fixed set
+    baselines: dict[str, Any] = field(default_factory=dict)
+    # measured on validation, so that looking at them spends no test
+    lengths: dict[str, dict[str, float]] = field(default_factory=dict)
+    # tokens of prompts and answers
+    items_needed: dict[str, int] = field(default_factory=dict)
+    repeated: dict[str, list[str]] = field(default_factory=dict, repr=False)
+    # ids by split that a clean copy leaves out
+
+    def as_data(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "repeated"}
+
+
+def audit(
+    folder: Path,
+    source_path: Path | None = None,
+    tokenizer: Any = None,
+    window: int | None = None,
+    step: Step = lambda *_: None,
+) -> Audit:
+    """Everything that should be known of a task; a task that cannot be read is a defect, with the place.
+
+    tokenizer, window: of the model that is to answer; lengths are left out without them.
+    """
+    try:
+        task = load_task(folder, source_path)
+    except UserError as cause:
+        place, _, what = str(cause).partition(": ")
+        kind = "repeated_id" if "stands already" in what else "unreadable"
+        return Audit(folder.name, defects=[Defect(kind, place, what)])
+    found = Audit(task.name, {split: len(task.splits[split]) for split in SPLITS})
+    _check_scorer(task, found)
+    _check_evidence(task, found)
+    _check_labels(task, found)
+    _check_leaks(task, found)
+    _check_copies(task, found, step)
+    found.items_needed = {
+        f"{points} points": math.ceil(_POWER * _DISCORDANT / (points / 100) ** 2) for points in (2, 5)
+    }
+    if task.splits["train"] and task.splits["validation"]:
+        rows, items = task.splits["train"], task.splits["validation"]
+        found.baselines = as_data(task, baselines(task, rows, items), len(rows), len(items))["baselines"]
+    if tokenizer is not None:
+        _measure_lengths(task, found, tokenizer, window)
+    return found
+
+
+def model_window(name: str) -> tuple[Any, int | None]:
+    """The tokenizer of a configured model and how many tokens it takes; UserError where there is no such model."""
+    from transformers import AutoConfig
+
+    from harness import models
+
+    path = next(
+        (f / "model" / f"{name}.yaml" for f in places.conf_folders() if (f / "model" / f"{name}.yaml").exists()), None
+    )
+    if path is None:
+        raise UserError(f"--model {name}: there is no conf/model/{name}.yaml.")
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    models.make_ready(settings)
+    location, revision = models.locate(settings)
+    config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+    return models.load_tokenizer(settings), getattr(config, "max_position_embeddings", None)
+
+
+def as_text(found: Audit) -> str:
+    """What a person reads."""
+    lines = [f"{found.task}: " + ", ".join(f"{count} {split}" for split, count in found.rows.items())]
+    for name, counts in found.lengths.items():
+        lines.append(
+            f"  {name:8} {counts['mean']:.0f} tokens on average, 95 % up to {counts['p95']:.0f}, "
+            f"at most {counts['max']:.0f}"
+        )
+    for split, labels in found.labels.items():
+        shown = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
+        lines.append(f"  labels   {split}: {shown}" + (f" and {len(labels) - 6} more" if len(labels) > 6 else ""))
+    for name, value in found.baselines.items():
+        lines.append(
+            f"  baseline {name}: {value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f}) on validation"
+        )
+    for name, count in found.items_needed.items():
+        have = found.rows.get("test", 0)
+        lines.append(
+            f"  power    {count} items tell {name} apart (a fifth of the items differing, 80 % power); there are {have}"
+        )
+    lines += [f"  note     {note}" for note in found.notes]
+    lines += [f"  DEFECT   {defect.kind}: {defect.where}: {defect.what}" for defect in found.defects]
+    return "\n".join([*lines, f"{len(found.defects)} defects" if found.defects else "no defect"])
+
+
+def write_clean(task_folder: Path, found: Audit, target: Path) -> None:
+    """A copy of a task's folder without the rows that stand elsewhere too; a test item stays, its copies go."""
+    if target.exists():
+        raise UserError(f"--write-clean {target}: exists already.")
+    with store.draft_folder(target) as draft:
+        shutil.copytree(task_folder, draft, dirs_exist_ok=True)
+        for split, ids in found.repeated.items():
+            path = draft / f"{split}.jsonl"
+            lines = path.read_text(encoding="utf-8").split("\n")
+            path.write_text("\n".join(line for line in lines if not _is_row(line, set(ids))), encoding="utf-8")
+
+
+def _is_row(line: str, ids: set[str]) -> bool:
+    return bool(line.strip()) and str(json.loads(line)["id"]) in ids
+
+
+def _check_scorer(task: Task, found: Audit) -> None:
+    """A gold answer scores 1 under the task's own scorer, and an empty one 0."""
+    judge = scorer(task)
+    rejected = [e for split in SPLITS for e in task.splits[split] if judge(e.answer, e)[task.metric] < 1 - 1e-9]
+    rewarded = [e for split in SPLITS for e in task.splits[split] if judge("", e)[task.metric] != 0.0]
+    found.defects += _counted(
+        "rejected_answer", rejected, "the scorer gives the gold answer less than 1", lambda e: e.answer
+    )
+    found.defects += _counted(
+        "rewarded_silence", rewarded, "the scorer gives an empty answer more than 0", lambda e: e.answer
+    )
+    if task.kind == "sql":
+        _check_queries(task, found)
+
+
+def _check_queries(task: Task, found: Audit) -> None:
+    databases = [Database(script, name) for name, script in task.databases.items()]
+    examples = [e for split in SPLITS for e in task.splits[split]]
+    empty = [e for e in examples if not any(database.run(e.answer).rows for database in databases)]
+    tied = [e for e in examples if any(leaves_ties(database, e.answer) for database in databases)]
+    found.defects += _counted(
+        "empty_result", empty, "the gold query returns nothing, so any empty result is right", lambda e: e.answer
+    )
+    found.defects += _counted(
+        "ties", tied, "what the gold query returns depends on the order of the tables' rows", lambda e: e.answer
+    )
+
+
+def _check_evidence(task: Task, found: Audit) -> None:
+    """Gold passages exist, and hold an answer where an answer is a piece of text."""
+    texts = {passage.document: passage for passage in task.corpus}
+    asked = [e for e in task.splits["test"] if e.evidence]
+    missing = [e for e in asked if not set(e.evidence) <= set(texts)]
+    found.defects += _counted(
+        "missing_evidence", missing, "the gold passage is not among the documents", lambda e: e.evidence[0]
+    )
+    if task.kind == "text":
+        silent = [e for e in asked if e not in missing and not _answered(e, [texts[d].text for d in e.evidence])]
+        found.defects += _counted(
+            "silent_evidence", silent, "the gold passage holds none of the answers", lambda e: e.answer
+        )
+
+
+def _answered(example: Example, texts: Sequence[str]) -> bool:
+    text = " ".join(texts)
+    held = f" {normalise(text)} "
+    return any(a.lower() in text.lower() or f" {normalise(a)} " in held for a in example.answers)
+
+
+def _check_labels(task: Task, found: Audit) -> None:
+    if task.kind != "choice" or len({e.choices for e in task.splits["test"]}) > 1:
+        return
+    for split in SPLITS:
+        found.labels[split] = dict(Counter(e.answer for e in task.splits[split]).most_common())
+    if task.splits["train"] and len(found.labels["train"]) == 1:
+        found.defects.append(
+            Defect("one_label", "train", f"every row has the label {task.splits['train'][0].answer!r}")
+        )
+    unseen = sorted(set(found.labels["test"]) - set(found.labels["train"]))
+    if task.splits["train"] and unseen:
+        found.notes.append(f"{len(unseen)} labels of test are not in train: {', '.join(unseen[:5])}")
+
+
+def _check_leaks(task: Task, found: Audit) -> None:
+    """An answer that stands in its own question; extraction, where it must, is left out."""
+    if task.kind == "json":
+        return
+    asked = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
+    leaking = [e for e in asked if _stands_in(e.answer, e.prompt) and not _all_choices_stand(e)]
+    share = len(leaking) / len(asked)
+    if share >= LEAKS:
+        found.defects.append(
+            Defect("leaked_answer", leaking[0].id, f"the answer stands in {share:.0%} of the test prompts")
+        )
+    elif leaking:
+        found.notes.append(f"the answer stands in {share:.0%} of the test prompts, for example in {leaking[0].id}")
+
+
+def _stands_in(answer: str, prompt: str) -> bool:
+    return bool(normalise(answer)) and f" {normalise(answer)} " in f" {normalise(prompt)} "
+
+
+def _all_choices_stand(example: Example) -> bool:
+    """Whether the prompt names the other choices as well, so that naming the right one says nothing."""
+    others = [choice for choice in example.choices if choice != example.answer]
+    return bool(others) and all(_stands_in(choice, example.prompt) for choice in others)
+
+
+def _check_copies(task: Task, found: Audit, step: Step) -> None:
+    """Questions that stand twice: across splits a defect where the answer is the same, else something to know."""
+    placed = [(split, example) for split in SPLITS for example in task.splits[split]]
+    asked = _without_frame([example.query for _, example in placed])
+    crossing, inside, other = [], [], 0
+    for i, j in _close_pairs(asked, step):
+        (left, one), (right, two) = placed[i], placed[j]
+        same = _alike(asked[i], asked[j]) >= SAME and one.answer == two.answer
+        if same and left != right:
+            crossing.append((placed[i], placed[j]))
+        elif same and normalise(asked[i]) == normalise(asked[j]):
+            inside.append((placed[i], placed[j]))
+        else:
+            other += 1
+    for (left, one), (right, two) in crossing:
+        gone, kept = (one, two) if SPLITS.index(left) < SPLITS.index(right) else (two, one)
+        found.repeated.setdefault(min((left, right), key=SPLITS.index), []).append(gone.id)
+        found.defects.append(
+            Defect(
+                "copied_item",
+                f"{kept.id} and {gone.id}",
+                f"the same question with the same answer: {_short(kept.query)}",
+            )
+        )
+    for (left, _), (_, two) in inside:
+        found.repeated.setdefault(left, []).append(two.id)
+    if inside:
+        found.notes.append(
+            f"{len(inside)} questions stand twice in their split, "
+            f"for example {inside[0][0][1].id} and {inside[0][1][1].id}"
+        )
+    if other:
+        found.notes.append(f"{other} pairs of questions are close (cosine over {CLOSE:g}) and not the same")
+
+
+def _without_frame(texts: Sequence[str]) -> list[str]:
+    """Texts without the words that all of them begin and end with: what a template adds makes nothing alike."""
+    words = [text.split() for text in texts]
+    front = _shared(words)
+    back = _shared([own[front:][::-1] for own in words])
+    return [" ".join(own[front : len(own) - back]) or text for own, text in zip(words, texts, strict=True)]
+
+
+def _shared(sequences: Sequence[Sequence[str]]) -> int:
+    """How many first words all sequences share."""
+    first, last = min(map(list, sequences)), max(map(list, sequences))
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+
+
+def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
+    """Pairs with a cosine over CLOSE among each text's nearest neighbours, each once; compared block by block."""
+    import faiss
+
+    from harness.retrieval import PACKAGED_EMBEDDER, embed
+
+    vectors = embed(list(texts), PACKAGED_EMBEDDER, lambda done, total: step("embedding", done, total))
+    most = min(_NEIGHBOURS + 1, len(texts))
+    seen: set[tuple[int, int]] = set()
+    for start in range(0, len(texts), _BLOCK):
+        block = np.ascontiguousarray(vectors[start : start + _BLOCK])
+        scores, rows = faiss.knn(block, vectors, most, metric=faiss.METRIC_INNER_PRODUCT)
+        step("comparing", min(start + _BLOCK, len(texts)), len(texts))
+        for i, (near, others) in enumerate(zip(scores, rows, strict=True), start=start):
+            for score, j in zip(near, others, strict=True):
+                pair = (min(i, int(j)), max(i, int(j)))
+                if score > CLOSE and i != j and pair not in seen:
+                    seen.add(pair)
+                    yield pair
+
+
+def _alike(one: str, two: str) -> float:
+    """The share of tokens that two texts have in common in sequence (Ratcliff and Obershelp)."""
+    return difflib.SequenceMatcher(None, one.lower().split(), two.lower().split(), autojunk=False).ratio()
+
+
+def _measure_lengths(task: Task, found: Audit, tokenizer: Any, window: int | None) -> None:
+    from harness.contexts import Context
+    from harness.prompts import Encoder
+
+    encoder, bare = Encoder(tokenizer), Context("zero_shot")
+    examples = task.splits["test"]
+    asked = [len(encoder.prompt(bare.render(example))) for example in examples]
+    answers = [len(encoder.completion(example.answer)) for example in examples]
+    for name, counts in (("prompt", asked), ("answer", answers)):
+        found.lengths[name] = {
+            "mean": float(np.mean(counts)),
+            "p95": float(np.percentile(counts, 95)),
+            "max": max(counts),
+        }
+    free = [] if task.kind == "choice" else list(zip(examples, answers, strict=True))
+    cut = [example for example, count in free if count > task.max_new_tokens]
+    said = f"the gold answer is longer than max_new_tokens={task.max_new_tokens}"
+    if len(cut) >= CUT * len(examples):
+        found.defects += _counted("cut_answer", cut, said, lambda e: e.answer)
+    elif cut:
+        found.notes.append(f"{said} in {len(cut)} test rows, for example {cut[0].id}")
+    if window is not None:
+        long = [e for e, count in zip(examples, asked, strict=True) if count + task.max_new_tokens > window]
+        found.defects += _counted(
+            "too_long", long, f"prompt and answer exceed the model's {window} tokens", lambda e: e.prompt
+        )
+
+
+def _counted(kind: str, examples: Sequence[Example], what: str, show: Callable[[Example], str]) -> list[Defect]:
+    """One defect for all examples that have it, with how many they are and what the first looks like."""
+    if not examples:
+        return []
+    first = examples[0]
+    more = f" and {len(examples) - 1} more" if len(examples) > 1 else ""
+    return [Defect(kind, f"{first.id}{more}", f"{what}: {_short(show(first))}")]
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:77]}..."

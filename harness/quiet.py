@@ -1,0 +1,20 @@
+"""Libraries that speak only where something is wrong. Import this before them; call `silence_bars` after."""
+
+import logging
+import os
+import warnings
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+warnings.simplefilter("ignore")
+logging.disable(logging.WARNING)  # bitsandbytes and TRL talk while they are imported
+
+
+def silence_bars() -> None:
+    """Switch off the progress bars of datasets and transformers: a run shows its own progress."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()

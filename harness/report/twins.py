@@ -1,0 +1,62 @@
+"""Whether a task of this project orders the methods as its public twin does: Kendall's tau over their test values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean
+
+from harness.catalogue import twin_of
+from harness.report import measures
+from harness.report.cohorts import Cohort
+from harness.report.escaping import markdown
+from harness.report.tables import Table
+
+FEWEST = 3  # methods that both have, below which an order says nothing
+
+
+def section(cohorts: list[Cohort]) -> Iterator[str]:
+    """A table of the tasks whose twin has results on the same model, if there are any."""
+    rows = tuple(_rows(cohorts))
+    if rows:
+        yield "## Agreement with the public twins"
+        yield Table(("what", "public twin", "model", "methods", "Kendall's tau"), rows).markdown()
+        yield (
+            "Kendall's tau-b between the test values of the methods that both have: 1 the same order, 0 none, "
+            "-1 the reverse. With so few methods, each measured once, it is a hint and no more."
+        )
+
+
+def _rows(cohorts: list[Cohort]) -> Iterator[tuple[str, ...]]:
+    largest: dict[tuple[str, str], Cohort] = {}
+    for cohort in cohorts:
+        key = (cohort.key.task, cohort.key.model)
+        if key not in largest or (cohort.key.items or 0) > (largest[key].key.items or 0):
+            largest[key] = cohort
+    for (task, model), cohort in largest.items():
+        other = largest.get((twin_of(task) or "", model))
+        if other is None:
+            continue
+        mine, theirs = _values(cohort), _values(other)
+        shared = sorted(set(mine) & set(theirs))
+        if len(shared) >= FEWEST:
+            tau = agreement([mine[name] for name in shared], [theirs[name] for name in shared])
+            said = "undefined (all level)" if tau is None else f"{tau:.2f}"
+            yield markdown(task), markdown(other.key.task), markdown(model), str(len(shared)), said
+
+
+def agreement(one: list[float], other: list[float]) -> float | None:
+    """Kendall's tau-b (Kendall 1945), which corrects for ties; None where one side has no order at all."""
+    from scipy.stats import kendalltau
+
+    if len(set(one)) < 2 or len(set(other)) < 2:
+        return None
+    return float(kendalltau(one, other).statistic)
+
+
+def _values(cohort: Cohort) -> dict[str, float]:
+    """Test value of each cell, the mean over its seeds."""
+    found: dict[str, list[float]] = {}
+    for row in cohort.rows:
+        if quality := measures.quality(row.record):
+            found.setdefault(row.name, []).append(quality.value)
+    return {name: fmean(values) for name, values in found.items()}
