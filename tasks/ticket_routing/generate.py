@@ -13,7 +13,7 @@ of them, so the rules can be learned.
 
 One row:
 
-    {"id": "train-041",
+    {"id": "train-0041",
      "text": "The van came on Thursday, but half of the order for the Tallo was not in it. Order 68419.",
      "label": "returns", "cluster": "missing_box", "template": "missing_box/2",
      "slice": "line", "looks_like": "delivery"}
@@ -36,7 +36,7 @@ import yaml
 SEED = 2024
 FOLDER = Path(__file__).parent
 PHRASES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "phrases.yaml").read_text(encoding="utf-8"))
-SIZES = {"train": 300, "validation": 100, "test": 300}
+SIZES = {"train": 1200, "validation": 300, "test": 1000}
 SHORTEST, LONGEST = 15, 45  # words of a ticket
 
 LABEL_PERCENT = {"billing": 16, "delivery": 17, "returns": 16, "sales": 16, "accounts": 18, "repairs": 17}
@@ -132,7 +132,7 @@ def rows(split: str, size: int, seen: set[str]) -> list[dict[str, str]]:
     planned = plan(size)
     rng.shuffle(planned)
     return [
-        {"id": f"{split}-{i:03d}", **new_row(split, label, rule, agrees, rng, seen)}
+        {"id": f"{split}-{i:04d}", **new_row(split, label, rule, agrees, rng, seen)}
         for i, (label, rule, agrees) in enumerate(planned, start=1)
     ]
 
