@@ -1,6 +1,6 @@
 """What should be known of a task's data before money is spent on it.
 
-    found = audit(load_task(Path("tasks/ticket_routing")))
+    found = audit(Path("tasks/ticket_routing"))
     found.defects        # [Defect("copied_item", "test-017 and train-203", "the same question in two splits ...")]
 
 A defect makes a figure wrong (an item that training has seen, a gold answer that its own scorer rejects); a note is
@@ -235,7 +235,7 @@ def _check_leaks(task: Task, found: Audit) -> None:
         return
     asked = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
     leaking = [e for e in asked if _stands_in(e.answer, e.prompt) and not _all_choices_stand(e)]
-    share = len(leaking) / len(asked)
+    share = len(leaking) / max(1, len(asked))
     if share >= LEAKS:
         found.defects.append(
             Defect("leaked_answer", leaking[0].id, f"the answer stands in {share:.0%} of the test prompts")

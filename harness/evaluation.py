@@ -228,9 +228,10 @@ def _request(respondent: Respondent, example: Example) -> float:
     return before + decoded.first_token_seconds
 
 
-def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any] | None:
-    """Latency and quality with the adapter folded into the weights, and how far its logits move; None if it cannot be.
+def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any]:
+    """Latency and quality with the adapter folded into the weights, and how far its logits move.
 
+    Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
     some = list(examples[: respondent.measure["merged_items"]])
@@ -238,8 +239,8 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     before = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
     try:
         respondent.model.merge_adapter()
-    except (NotImplementedError, ValueError):  # how PEFT says that a tuner cannot
-        return None
+    except (NotImplementedError, ValueError) as cause:  # how PEFT says that a tuner cannot
+        return {"refused": f"{type(cause).__name__}: {cause}"}
     after = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
     timed = latency(respondent, examples)["latency_ms"]
     answers = answer(respondent, some, "answering merged")

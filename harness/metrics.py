@@ -157,6 +157,12 @@ def _last_number(text: str) -> float | None:
     return float(found[-1].replace(",", "")) if found else None
 
 
+FROM_ANSWERS: dict[str, tuple[str, ...]] = {
+    "choice": ("accuracy",),
+    "text": ("token_f1", "exact_match", "contains", "chrf", "rouge_l", "bleu"),
+    "number": ("number_match",),
+}
+"""What is measured for kinds of task whose answers are judged by the accepted answers alone."""
 METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "accuracy": accuracy,
     "exact_match": exact_match,

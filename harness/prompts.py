@@ -41,9 +41,13 @@ class Encoder:
         return _plain(messages)
 
     def prompt(self, messages: Messages) -> list[int]:
-        """Token ids of a prompt; a chat template writes its own special tokens."""
+        """Token ids of a prompt."""
+        return self._ids(self.text(messages))
+
+    def _ids(self, text: str) -> list[int]:
+        """Token ids of a prompt's text; a chat template has written its own special tokens."""
         templated = bool(self.tokenizer.chat_template)
-        return list(self.tokenizer(self.text(messages), add_special_tokens=not templated)["input_ids"])
+        return list(self.tokenizer(text, add_special_tokens=not templated)["input_ids"])
 
     def fit(self, context: Context, example: Example, most: int) -> Prompt:
         """An example's prompt in a context, with as many of its demonstrations as `most` tokens hold, the last ones.
@@ -52,11 +56,11 @@ class Encoder:
         """
         wanted = len(context.demonstrations(example))
         for shown in range(wanted, -1, -1):
-            messages = context.render(example, shown)
-            ids = self.prompt(messages)
+            text = self.text(context.render(example, shown))
+            ids = self._ids(text)
             if len(ids) <= most:
                 break
-        return Prompt(self.text(messages), ids, wanted - shown)
+        return Prompt(text, ids, wanted - shown)
 
     def completion(self, answer: str) -> list[int]:
         """Token ids of an answer and the end of the turn."""

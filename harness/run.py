@@ -54,6 +54,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         seconds = now() - began
         timed = latency(respondent, test)
     checked = answer(respondent, validation, "answering validation")
+    forgotten = retention(settings, base, progress) if settings.probes_retention else None
     foldable = settings.adaptation.mergeable(base.model)
 
     record = replace(
@@ -73,7 +74,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             "peak_memory_bytes": meter.peaks["infer"]["allocated"],
         },
         retrieval=retrieval(context, test, timed),
-        retention=retention(settings, base, progress) if settings.probes_retention else None,
+        retention=forgotten,
         memory=meter.as_record(),
         environment=describe_environment(task.data_sha256, started),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.metrics import METRICS, contains, normalise, parse_json, unfenced
+from harness.metrics import FROM_ANSWERS, METRICS, contains, field_f1, normalise, parse_json, unfenced
 from harness.rules import judge_rules
 from harness.sql import Database, same_result
 from harness.tasks import Example, Task
@@ -24,7 +24,7 @@ def scorer(task: Task) -> Judge:
         return _json_judge(task)
     if task.kind == "sql":
         return _sql_judge(task)
-    named = [METRICS[name] for name in TEXT_METRICS[task.kind]]
+    named = [METRICS[name] for name in FROM_ANSWERS[task.kind]]
 
     def judge(completion: str, example: Example) -> dict[str, float]:
         found = {metric.__name__: metric(completion, example.answers) for metric in named}
@@ -39,23 +39,16 @@ def scorer(task: Task) -> Judge:
     return judge
 
 
-TEXT_METRICS: dict[str, tuple[str, ...]] = {
-    "choice": ("accuracy",),
-    "text": ("token_f1", "exact_match", "contains", "chrf", "rouge_l", "bleu"),
-    "number": ("number_match",),
-}
-
-
 def _json_judge(task: Task) -> Judge:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(task.schema or {})
 
     def judge(completion: str, example: Example) -> dict[str, float]:
-        parsed = parse_json(completion)
+        parsed, fields = parse_json(completion), field_f1(completion, example.answers)
         return {
-            "field_f1": METRICS["field_f1"](completion, example.answers),
-            "exact_json": METRICS["exact_json"](completion, example.answers),
+            "field_f1": fields,
+            "exact_json": float(fields == 1.0),
             "valid_json": float(parsed is not None and validator.is_valid(parsed)),
         }
 

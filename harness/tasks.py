@@ -26,13 +26,13 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.documents import Passage, read_documents
 from harness.errors import UserError
+from harness.metrics import FROM_ANSWERS
 from harness.rules import Rule, read_rules
 
 SPLITS = ("train", "validation", "test")
 BY_KIND: dict[str, tuple[str, ...]] = {
-    "choice": ("accuracy",),
-    "text": ("token_f1", "exact_match", "contains", "chrf", "rouge_l", "bleu", "rules_kept", "all_rules_kept"),
-    "number": ("number_match",),
+    **FROM_ANSWERS,
+    "text": (*FROM_ANSWERS["text"], "rules_kept", "all_rules_kept"),
     "json": ("field_f1", "exact_json", "valid_json"),
     "sql": ("execution_accuracy", "valid_sql"),
 }
