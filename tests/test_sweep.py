@@ -234,3 +234,21 @@ def test_the_command_answers_at_once() -> None:
         done = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True, check=True)
         assert "harness" in done.stdout or "lora" in done.stdout or done.stdout[0].isdigit()
         assert time.monotonic() - began < 5  # under a second alone; a bound for a busy machine
+
+
+def test_training_where_there_are_no_rows_or_no_documents_does_not_apply(
+    harness_run: Run, results: Path, colours: Path, capfd: Any
+) -> None:
+    (colours / "corpus.jsonl").unlink()
+    assert harness_run("method=inject_text") == 0
+    assert "no documents to train on" in capfd.readouterr().out
+    (colours / "train.jsonl").unlink()
+    assert harness_run("-m", "method=lora,few_shot") == 0
+    assert "2 not applicable" in capfd.readouterr().out
+    assert records(results) == []
+
+
+def test_documents_become_training_rows(harness_run: Run, results: Path) -> None:
+    assert harness_run("-m", "method=lora,inject_text,inject_questions", "++training.epochs=1") == 0
+    counts = {r["method"]: r["training"]["examples"] for r in records(results)}
+    assert counts == {"lora": 12, "inject_text": 15, "inject_questions": 15}

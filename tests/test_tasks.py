@@ -176,3 +176,16 @@ def test_a_public_task_reads_a_local_copy(name: str, folder: str) -> None:
 def test_a_public_task_without_a_network_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"could not be loaded from the hub.*task\.source\.path=DIR"):
         load_task(TASKS / "banking77")
+
+
+def test_a_choice_may_be_a_template_and_rows_may_lie_in_a_folder_of_copies(tmp_path: Path) -> None:
+    home, copies = tmp_path / "pairs", tmp_path / "copies"
+    (copies / "own_name").mkdir(parents=True)
+    home.mkdir()
+    (home / "task.yaml").write_text(
+        'name: pairs\nprompt: Say it.\nanswer: "{{ good }}"\nkind: choice\nmetric: accuracy\n'
+        'choices: ["{{ good }}", "{{ bad }}"]\nsource: {hub: no/where, local: own_name}\n'
+    )
+    (copies / "own_name" / "test.jsonl").write_text('{"id": "a", "good": "She sings.", "bad": "She sing."}\n')
+    (example,) = load_task(home, source_root=copies).splits["test"]
+    assert (example.answer, example.choices) == ("She sings.", ("She sings.", "She sing."))

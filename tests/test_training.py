@@ -10,6 +10,7 @@ import torch
 from harness import models
 from harness.adaptation import Adaptation, parameters, save
 from harness.contexts import bind
+from harness.documents import Passage
 from harness.errors import UserError
 from harness.measure import Meter
 from harness.prompts import Encoder
@@ -164,3 +165,17 @@ def test_an_optimizer_may_be_a_target(rows: tuple[Rows, Rows]) -> None:
     before = json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
     learn(base, rows, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     assert before != json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
+
+
+def test_documents_are_taught_as_text_or_as_answers_to_their_titles() -> None:
+    encoder = Encoder(models.load_tokenizer(TINY))
+    passages = [Passage("a", "Ormen", "Sails at noon."), Passage("b", "", "No title.")]
+    text = Rows.of_documents(passages, encoder, "text", 2048)
+    assert len(text) == 2
+    assert text.labels == text.input_ids  # loss on every token
+    assert encoder.decode(text.input_ids[0]) == "Ormen: Sails at noon."
+    asked = Rows.of_documents(passages, encoder, "questions", 2048)
+    assert len(asked) == 1  # nothing can be asked of a passage without a title
+    taught = [token for token in asked.labels[0] if token != -100]
+    assert encoder.decode(taught) == "Sails at noon."
+    assert len(text + asked) == 3
