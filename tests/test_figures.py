@@ -1,0 +1,75 @@
+"""What a report draws: figures of cost, ranks, learning curves and forgetting; and a task beside its public twin."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from harness.records import Record
+from tests.invented import page_of, quickstart, record, table_rows
+
+
+def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> None:
+    page = page_of(tmp_path, *quickstart())
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert [link.rsplit("-", 1)[-1] for link in links if link.endswith(".png")] == [
+        "memory.png",
+        "latency.png",
+        "rank.png",
+    ]
+    for link in links:
+        file = tmp_path / "report" / link
+        assert file.stat().st_size > 0
+        assert file.suffix != ".png" or file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_rank_alone_makes_no_figure_by_rank(tmp_path: Path) -> None:
+    assert "-rank.png" not in page_of(tmp_path, record("zero_shot"), record("lora", rank=8))
+
+
+def on(rows: int, *records: Record) -> list[Record]:
+    """The same runs with another number of labelled rows."""
+    return [
+        replace(
+            r,
+            run_id=f"{r.run_id}-{rows}",
+            config={**r.config, "max_train_examples": rows},
+            training={**r.training, "examples": rows} if r.training else None,
+        )
+        for r in records
+    ]
+
+
+def test_several_numbers_of_labelled_rows_make_a_learning_curve(tmp_path: Path) -> None:
+    runs = [
+        run
+        for i, rows in enumerate((16, 32, 64))
+        for run in on(rows, record("lora", 0.4 + 0.1 * i, rank=8), record("few_shot", 0.45), record("full", 0.3))
+    ]
+    page = page_of(tmp_path, record("zero_shot", 0.2), *runs)
+    assert re.search(r"\(figures/\S+-rows\.png\)", page)
+    assert "-rows.png" not in page_of(tmp_path / "two", *runs[:6])  # two points are no curve
+
+
+def test_what_was_forgotten_is_drawn_against_what_was_gained(tmp_path: Path) -> None:
+    def forgot(change: float, method: str) -> Record:
+        interval = {"change": change, "low": change - 0.05, "high": change + 0.05}
+        skill = {"before": 0.6, "after": 0.6 + change, **interval, "n": 100}
+        parts = {"knowledge": skill, "bits_per_byte": {**skill, "change": -change}}
+        return record(method, retention={"metric": "accuracy", **skill, "parts": parts})
+
+    page = page_of(tmp_path, forgot(-0.1, "full"), forgot(-0.02, "lora"), record("zero_shot"))
+    assert re.search(r"\(figures/\S+-retention\.png\)", page)
+    assert ["full", "knowledge", "0.600", "0.500", "-0.10 (-0.15 to -0.05)", "100"] in table_rows(page, "full")
+    assert ["full", "bits_per_byte"] in [row[:2] for row in table_rows(page, "full")]
+
+
+def test_a_task_is_compared_with_its_public_twin_by_the_order_of_methods(tmp_path: Path) -> None:
+    values = {"zero_shot": 0.2, "few_shot": 0.3, "full": 0.6, "prefix": 0.5}
+    own = [record(name, value) for name, value in values.items()]
+    twin = [record(name, 0.9 - value, task="banking77", data="7" * 64) for name, value in values.items()]
+    rows = table_rows(page_of(tmp_path, *own, *twin), "ticket_routing")
+    assert [row[1:] for row in rows] == [["banking77", "smollm2-135m-q4", "4", "-1.00"]]
+    assert "public twins" not in page_of(tmp_path / "alone", *own)
+    assert "public twins" not in page_of(tmp_path / "few", *own[:2], *twin)
