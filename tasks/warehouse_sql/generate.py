@@ -10,10 +10,9 @@ condition, or misreading a definition, changes the result on one of them. No que
 
 One row:
 
-    {"id": "train-0096", "question": "Morning. All the crates touched by late moves to road docks, one to a line, so
-     that I can tick them off. Thanks.", "sql": "SELECT DISTINCT crate FROM moves JOIN docks ON dst = docks.id WHERE
-     day > due + 1 AND typ = 'L'", "cluster": "walk_round", "template": "walk_round/5", "slice": "join",
-     "words": ["late", "road"]}
+    {"id": "train-0014", "question": "Please write the clients behind sleepers on the handover note.",
+     "sql": "SELECT DISTINCT name FROM crates JOIN clients ON payer = clients.id WHERE moved IS NULL",
+     "cluster": "hand_over", "template": "hand_over/2", "slice": "join", "words": ["sleeper"]}
 
 `python tasks/warehouse_sql/generate.py` rewrites the rows and the databases, always to the same bytes.
 """
@@ -44,10 +43,11 @@ CODES = [itertools.permutations([f"{name} = {code}" for code in codes], 2) for n
 SLIPS = [*HOUSE["slips"], *itertools.chain(*CODES)]
 
 SIZES = {"train": 600, "validation": 300, "test": 1000}
+SHARES = {"fact": 3, "list": 2, "count": 2, "measure": 1, "by": 1, "top": 1}  # how often a family comes, by what it asks
 DATABASES = ("warehouse.sql", "warehouse_other.sql")
 CLIENTS, CREWS, DOCKS, CRATES = 12, 6, 12, 120
 MOST_ROWS, LONGEST_SQL, LONGEST_QUESTION = 49, 150, 36  # rows of a result, characters, words
-FRESH_EVERY = 5  # of the test rows that could, every fifth pairs two words that training never pairs
+FRESH_EVERY = 7  # of the test rows that could, every seventh pairs two words that training never pairs
 PREAMBLE_SHARE, CLOSING_SHARE = 0.20, 0.15
 VOICES = ("plain", "plain", "plain", "plain", "chat", "hasty")
 
@@ -185,13 +185,14 @@ def insert(table: str, content: Rows) -> str:
 
 
 def rows(split: str, size: int, book: Book) -> list[dict[str, Any]]:
-    """The rows of a split: every family as often as any other, in a drawn order."""
+    """The rows of a split: every family as often as any other that asks for the same, in a drawn order."""
     rng = random.Random(f"{SEED} {split}")
     families = PHRASES[split]["families"]
+    turns = [family for family, content in families.items() for _ in range(SHARES[content["asks"]])]
     planned = []
-    for i, family in zip(range(size), itertools.cycle(families), strict=False):
+    for i, family in zip(range(size), itertools.cycle(turns), strict=False):
         may_be_fresh = split == "test" and families[family]["asks"] != "fact"
-        planned.append((family, may_be_fresh and i // len(families) % FRESH_EVERY == 0))
+        planned.append((family, may_be_fresh and i // len(turns) % FRESH_EVERY == 0))
     rng.shuffle(planned)
     return [{"id": f"{split}-{i:04d}", **new_row(split, *plan, rng, book)} for i, plan in enumerate(planned, start=1)]
 
@@ -253,7 +254,7 @@ def draw_terms(asks: str, entry: Entry, dim: Entry, rng: random.Random) -> list[
     table, count = entry["table"], rng.choice(HOUSE["terms_per_question"][asks])
     offered = [{**term, **term[table], "name": name} for name, term in HOUSE["terms"].items() if table in term]
     weights = [
-        (1 + (t["name"] in WORDS) + (t["name"] in HOUSE["definitions"])) * (5 - 3 * ("joins" in t)) for t in offered
+        (1 + (t["name"] in WORDS) + (t["name"] in HOUSE["definitions"])) * (6 - 5 * ("joins" in t)) for t in offered
     ]
     taken = {*entry.get("blocks", ()), *dim.get("blocks", ())}
     chosen: list[Entry] = []

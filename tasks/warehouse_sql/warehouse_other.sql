@@ -1,11 +1,11 @@
 CREATE TABLE clients (id INTEGER PRIMARY KEY, name TEXT, town TEXT, tier INTEGER);
 CREATE TABLE crews (id INTEGER PRIMARY KEY, team TEXT, shift TEXT);
-CREATE TABLE docks (id INTEGER PRIMARY KEY, hall TEXT, typ TEXT, cap INTEGER, keeper INTEGER REFERENCES crews (id));
+CREATE TABLE docks (id INTEGER PRIMARY KEY, hall TEXT, type TEXT, capacity INTEGER, keeper INTEGER REFERENCES crews (id));
 CREATE TABLE crates (
-  id INTEGER PRIMARY KEY, own INTEGER REFERENCES clients (id), pay INTEGER REFERENCES clients (id),
-  dock INTEGER REFERENCES docks (id), kg INTEGER, st TEXT, hold INTEGER, d0 INTEGER, d1 INTEGER);
+  id INTEGER PRIMARY KEY, owner INTEGER REFERENCES clients (id), payer INTEGER REFERENCES clients (id),
+  dock INTEGER REFERENCES docks (id), kg INTEGER, status TEXT, hold INTEGER, arrived INTEGER, moved INTEGER);
 CREATE TABLE moves (
-  id INTEGER PRIMARY KEY, crate INTEGER REFERENCES crates (id), dst INTEGER REFERENCES docks (id),
+  id INTEGER PRIMARY KEY, crate INTEGER REFERENCES crates (id), target INTEGER REFERENCES docks (id),
   crew INTEGER REFERENCES crews (id), kind INTEGER, day INTEGER, due INTEGER, fee INTEGER);
 INSERT INTO clients VALUES
 (1, 'Corbane', 'Castlow', 2),
