@@ -1,15 +1,17 @@
 """One run, one fresh process: a peak is this run's peak, and a crash or an out-of-memory kill costs one run.
 
-Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
+A run never outlives the command that started it: it would go on computing beside whatever is measured next. Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
 asked the device), a fork would break it, and runs are spawned instead: slower to start, otherwise the same.
 """
 
 from __future__ import annotations
 
+import _thread
 import functools
 import multiprocessing
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Mapping
@@ -22,6 +24,7 @@ from harness.environment import describe_environment, device_kind
 from harness.records import RECORD_FILE, Record, read_record
 
 _PRELOADED = "harness.warm"
+_GRACE = 10  # seconds in which an interrupted run may still write its record
 
 
 def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: str) -> Record:
@@ -34,7 +37,7 @@ def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: s
     try:
         child.join()
     except KeyboardInterrupt:
-        child.join(timeout=10)
+        child.join(timeout=_GRACE)
         child.kill()
         raise
     if (folder / RECORD_FILE).exists():
@@ -81,6 +84,7 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
     progress = Progress(title)
     started = time.time()
     try:
+        _end_with_the_parent()
         progress.step("loading", 0, 0)
         record, predictions = run(Settings(config), planned, progress)
     except BaseException as cause:  # whatever ended the run is what its record says
@@ -89,6 +93,24 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
     store.save_run(folder, record, predictions, record.config)
     if record.status == "ok":
         baselines.keep(Settings(config), folder.parents[2])
+
+
+def _end_with_the_parent() -> None:
+    """Interrupt this process when it is told to end, or when the one that started it has ended."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt("told to end, or the command that started it has ended")
+
+    def watch() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        _thread.interrupt_main(signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, interrupt)
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _failure(cause: BaseException, planned: Record, started: float) -> Record:

@@ -74,6 +74,7 @@ class Announce(Callback):
 
 def main(overrides: list[str], *, debug: bool = False) -> int:
     """Run a cell or a sweep; 0, 1 where a run failed, 2 where the configuration is wrong."""
+    _check_groups(overrides)
     _register()
     with tempfile.TemporaryDirectory(prefix="harness-sweep-") as folder, _environment(folder):
         try:
@@ -92,6 +93,14 @@ def main(overrides: list[str], *, debug: bool = False) -> int:
     if len(outcomes) > 1:
         _print_summary(outcomes)
     return _exit_code(outcomes)
+
+
+def _check_groups(overrides: list[str]) -> None:
+    """A group set to nothing: Hydra fails on it without a sentence."""
+    for word in overrides:
+        group, equals, value = word.partition("=")
+        if equals and value in ("", "null") and (places.CONF / group).is_dir():
+            raise UserError(f"{word}: {group} takes the name of one of its files (harness list), or is left out.")
 
 
 def job(config: DictConfig) -> None:

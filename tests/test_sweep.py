@@ -123,6 +123,22 @@ def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results
     assert by_seed[0]["environment"]["data_sha256"] == by_seed[1]["environment"]["data_sha256"]
 
 
+def test_a_run_ends_with_the_command_that_started_it(colours: Path, results: Path) -> None:
+    overrides = ["method=full", "training.epochs=200", "training.early_stopping_patience=null", f"results={results}"]
+    words = ["task=folder", f"task.path={colours}", "model=tiny", *overrides]
+    command = psutil.Popen([sys.executable, "-m", "harness", "run", *words], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(results.glob(".locks/*"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    started = command.children(recursive=True)
+    command.kill()
+    assert started
+    assert not psutil.wait_procs(started, timeout=20)[1]
+    (record,) = records(results)
+    assert record["status"] == "interrupted"
+    assert "has ended" in record["error"]["message"]
+
+
 def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: Run, results: Path) -> None:
     broken = ("method=lora", "adaptation.peft.target_modules=[no_such_layer]", "training.epochs=1")
     for _ in range(2):
@@ -146,6 +162,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
         (["task=folder", "task.path=/no/such/folder"], "no such folder"),
         (["training.epochs=3"], "epochs"),
         (["contxt=rag"], "contxt"),
+        (["experiment=null"], "experiment takes the name of one of its files"),
     ],
 )
 def test_a_wrong_configuration_is_one_message_and_code_2(
