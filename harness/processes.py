@@ -1,6 +1,8 @@
 """One run, one fresh process: a peak is this run's peak, and a crash or an out-of-memory kill costs one run.
 
-A run never outlives the command that started it: it would go on computing beside whatever is measured next. Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
+A run never outlives the command that started it: it would go on computing beside whatever is measured next.
+
+Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
 asked the device), a fork would break it, and runs are spawned instead: slower to start, otherwise the same.
 """
 

@@ -43,7 +43,7 @@ CODES = [itertools.permutations([f"{name} = {code}" for code in codes], 2) for n
 SLIPS = [*HOUSE["slips"], *itertools.chain(*CODES)]
 
 SIZES = {"train": 600, "validation": 300, "test": 1000}
-SHARES = {"fact": 3, "list": 2, "count": 2, "measure": 1, "by": 1, "top": 1}  # how often a family comes, by what it asks
+SHARES = {"fact": 3, "list": 2, "count": 2, "measure": 1, "by": 1, "top": 1}  # turns of a family, by what it asks
 DATABASES = ("warehouse.sql", "warehouse_other.sql")
 CLIENTS, CREWS, DOCKS, CRATES = 12, 6, 12, 120
 MOST_ROWS, LONGEST_SQL, LONGEST_QUESTION = 49, 150, 36  # rows of a result, characters, words
