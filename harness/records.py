@@ -63,6 +63,8 @@ class Record:
     # device, packages, commit, dirty, data_sha256, started_at, finished_at, seconds
     config: dict[str, Any] = field(default_factory=dict)
     # the resolved configuration, secrets redacted
+    overrides: list[str] = field(default_factory=list)
+    # what makes this cell again when it stands after `harness run`; secrets redacted
     schema: int = SCHEMA
 
     @property

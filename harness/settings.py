@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,6 +201,12 @@ def _without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _hash(value: Any, length: int) -> str:
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def redacted_overrides(words: Iterable[str]) -> list[str]:
+    """Hydra's overrides without values whose name sounds secret."""
+    split = [word.partition("=") for word in words]
+    return [name + equals + str(_redact({name: value})[name]) for name, equals, value in split]
 
 
 def _redact(value: Any) -> Any:

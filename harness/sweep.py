@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from harness.errors import NotApplicable, UserError
 from harness.processes import carry_out
 from harness.progress import spoken
 from harness.records import Record
-from harness.settings import Settings
+from harness.settings import Settings, redacted_overrides
 from harness.tasks import Task
 
 _FOLDER = "HARNESS_SWEEP"
@@ -133,7 +133,7 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
         _check(settings, task)
     except NotApplicable as cause:
         return "not applicable", str(cause)
-    planned = settings.planned(task)
+    planned = replace(settings.planned(task), overrides=redacted_overrides(HydraConfig.get().overrides.task))
     results = Path(settings.results)
     folder = store.run_folder(results, planned)
     with store.lock(results, planned.run_id):

@@ -98,13 +98,16 @@ class Task:
     # what to answer where the documents do not say
     twin: str | None = None
     # the public task that asks the same of a method
+    revises: str | None = None
+    # the task whose training and validation rows these are; the same rows are drawn, so the same weights serve both
 
     def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
         """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
         rows = list(self.splits[split])
         if most is None or most >= len(rows):
             return tuple(rows)
-        random.Random(f"{seed}:{self.name}:{split}").shuffle(rows)
+        name = self.name if split == "test" else self.revises or self.name
+        random.Random(f"{seed}:{name}:{split}").shuffle(rows)
         return tuple(rows[:most])
 
 
@@ -141,6 +144,7 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
         rules=beside.rules,
         abstains=definition.get("abstains"),
         twin=definition.get("twin"),
+        revises=_read_yaml(homes[-1] / "task.yaml")["name"] if len(homes) > 1 else None,
     )
 
 

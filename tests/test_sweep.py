@@ -31,6 +31,7 @@ def test_a_sweep_fills_records_and_runs_nothing_twice(harness_run: Run, results:
     found = records(results)
     assert sorted((r["method"], r["rank"]) for r in found) == [("lora", 2), ("lora", 4), ("zero_shot", None)]
     assert {r["status"] for r in found} == {"ok"}
+    assert {word for r in found for word in r["overrides"]} >= {"method=lora", "rank=2", "rank=4", "model=tiny"}
     moments = [r["environment"]["finished_at"] for r in found]
     capfd.readouterr()
     assert harness_run(*sweep[:1], "method=lora", "rank=2,4", "training.epochs=1") == 0

@@ -139,12 +139,16 @@ def notes(cohort: Cohort) -> Iterator[str]:
         f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, items as the unit; "
         + ("rows are sorted by it, runs that are not ok come last.")
     )
+    if cohort.metric == "accuracy":
+        yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
     kinds = sorted({kind for r in records if (kind := measures.memory_kind(r))})
     if kinds:
         said = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
         yield f"Peak memory: {said}; the highest of loading, training and answering."
     if any(measures.latency(r) is not None for r in records):
         yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
+        if cohort.metric == "accuracy":
+            yield "A choice takes longer the longer the label chosen, so latency says as much of the labels as of the method."
     if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
         yield "Prompt tokens: the mean of an item."
     yield from _training_notes(records)
@@ -231,13 +235,20 @@ def commands(cohort: Cohort) -> Table:
 
 
 def command(row: Row) -> str:
-    """What to type to make this cell again, with the settings in which it differs from others of its name."""
+    """What to type to make this cell again: what was typed, or from its configuration where a record does not say."""
     record = row.record
+    words = [word for word in record.overrides if not word.startswith("results=")] or _from_configuration(row)
+    return "harness run " + " ".join(map(shlex.quote, words))
+
+
+def _from_configuration(row: Row) -> list[str]:
+    """The cell's names and limits, and the settings in which it differs from others of its name."""
+    record, values = row.record, dict(flatten(row.record.config))
     words = {"task": record.task, "model": record.model, "method": record.method}
     if record.rank is not None:
         words["rank"] = str(record.rank)
     words["seed"] = str(record.seed)
-    limits = dict(flatten(record.config))
-    words |= {n: limits[n] for n in ("max_train_examples", "max_eval_examples") if limits.get(n, "null") != "null"}
-    words |= row.variant
-    return "harness run " + " ".join(shlex.quote(f"{name}={value}") for name, value in words.items())
+    limits = ["max_train_examples", "max_eval_examples", "max_validation_examples"]
+    limits += ["training.epochs"] if record.training else []
+    words |= {name: values[name] for name in limits if values.get(name, "null") != "null"}
+    return [f"{name}={value}" for name, value in (words | row.variant).items()]
