@@ -39,11 +39,11 @@ def experiments() -> list[Entry]:
     return [Entry(path.stem, _headline(path)) for path in _configs("experiment")]
 
 
-def twin_of(name: str) -> str | None:
-    """The public task that a task's own file names as its twin; None for a task that is not here."""
+def task_field(name: str, field: str) -> object:
+    """What a task's own file says in a field; None where it says nothing or the task is not here."""
     for folder in _task_folders():
         if folder.name == name:
-            return str(_yaml(folder / "task.yaml").get("twin") or "") or None
+            return _yaml(folder / "task.yaml").get(field)
     return None
 
 

@@ -39,7 +39,7 @@ BY_KIND: dict[str, tuple[str, ...]] = {
 """What each kind of task may have as its primary metric."""
 _FIELDS = {
     "name", "about", "probes", "prompt", "answer", "answers_field", "query", "kind", "choices", "choices_from",
-    "metric", "evidence", "instructions", "max_new_tokens", "source", "twin", "corpus", "revises",
+    "metric", "evidence", "instructions", "max_new_tokens", "source", "twin", "predicted", "corpus", "revises",
     "schema", "database", "rules", "abstains", "outdated_field",
 }  # fmt: skip
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
@@ -385,7 +385,7 @@ def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
 
 def _sha256(definition: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
     """Content hash that does not depend on where the rows came from."""
-    shown = {name: value for name, value in definition.items() if name != "source"}
+    shown = {name: value for name, value in definition.items() if name not in ("source", "predicted")}
     rows = {split: [row.data for row in raw[split]] for split in raw}
     files = [beside.schema, beside.databases, [repr(rule) for rule in beside.rules]]
     parts = [shown, beside.instructions, rows, *([files] if any(files) else [])]

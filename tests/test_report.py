@@ -231,6 +231,18 @@ def test_provenance_names_every_run_its_folder_and_the_command_that_makes_it(tmp
     assert "`harness run experiment=mine task=folder 'task.path=my tasks/a'`" in page
 
 
+def test_predictions_of_the_data_card_that_failed_are_listed(tmp_path: Path) -> None:
+    runs = [record("full", 0.8), record("few_shot", 0.5), record("zero_shot", 0.55), record("prefix", 0.3)]
+    page = page_of(tmp_path, *runs, record("lora_r4", 0.9, rank=4))
+    assert "for 7 pairs of this table: 5 hold by value, 5 of them with intervals apart; 2 fail:" in page
+    failed = [row for name in ("few_shot", "prefix") for row in table_rows(page, name) if len(row) == 5]
+    assert [(row[0], row[2], row[4]) for row in failed] == [
+        ("few_shot", "zero_shot", "overlap"),
+        ("prefix", "zero_shot", "apart"),
+    ]
+    assert "Predictions" not in page_of(tmp_path / "alone", record("full"))
+
+
 def test_a_record_of_which_every_part_is_null_is_reported(tmp_path: Path) -> None:
     empty = replace(
         record("full"),

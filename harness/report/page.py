@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 
 from harness.records import Record
-from harness.report import choice, measures, tables, twins
+from harness.report import choice, measures, predictions, tables, twins
 from harness.report.choice import Choice
 from harness.report.cohorts import Cohort, Row, flatten
 from harness.report.escaping import code, markdown
@@ -122,6 +122,7 @@ def section(chapter: Chapter) -> Iterator[str]:
         if table:
             yield f"#### {title}"
             yield table.markdown()
+    yield from predictions.section(cohort)
 
 
 def heading(cohort: Cohort) -> str:
@@ -148,7 +149,7 @@ def notes(cohort: Cohort) -> Iterator[str]:
     if any(measures.latency(r) is not None for r in records):
         yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
         if cohort.metric == "accuracy":
-            yield "A choice takes longer the longer the label chosen, so latency says as much of the labels as of the method."
+            yield "A choice takes longer the longer the label chosen: latency says as much of labels as of methods."
     if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
         yield "Prompt tokens: the mean of an item."
     yield from _training_notes(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from statistics import fmean
 
-from harness.catalogue import twin_of
+from harness.catalogue import task_field
 from harness.report import measures
 from harness.report.cohorts import Cohort
 from harness.report.escaping import markdown
@@ -33,7 +33,7 @@ def _rows(cohorts: list[Cohort]) -> Iterator[tuple[str, ...]]:
         if key not in largest or (cohort.key.items or 0) > (largest[key].key.items or 0):
             largest[key] = cohort
     for (task, model), cohort in largest.items():
-        other = largest.get((twin_of(task) or "", model))
+        other = largest.get((str(task_field(task, "twin")), model))
         if other is None:
             continue
         mine, theirs = _values(cohort), _values(other)
