@@ -18,7 +18,10 @@ from harness.report.measures import Estimate, at, number
 from harness.report.units import MISSING, Unit, count, memory_unit, short, with_interval
 
 SHARED, CONTAMINATED = "†", "‡"
-_LEFT_ALIGNED = ("method", "quality", "slice", "run id", "folder", "command", "what", "value")
+_LEFT_ALIGNED = {
+    *("method", "quality", "slice", "run id", "folder", "command", "what", "value"),
+    *("predicted better", "predicted worse", "reaches"),
+}
 
 
 @dataclass(frozen=True)
