@@ -1,6 +1,6 @@
 """One run, one fresh process: a peak is this run's peak, and a crash or an out-of-memory kill costs one run.
 
-A run never outlives the command that started it: it would go on computing beside whatever is measured next.
+A run outlives the command that started it by _GRACE seconds at most: it would disturb what is measured next.
 
 Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
 asked the device), a fork would break it, and runs are spawned instead: slower to start, otherwise the same.
@@ -8,7 +8,6 @@ asked the device), a fork would break it, and runs are spawned instead: slower t
 
 from __future__ import annotations
 
-import _thread
 import functools
 import multiprocessing
 import os
@@ -23,7 +22,7 @@ from typing import Any
 
 from harness import store
 from harness.environment import describe_environment, device_kind
-from harness.records import RECORD_FILE, Record, read_record
+from harness.records import PREDICTIONS_FILE, RECORD_FILE, Record, read_record
 
 _PRELOADED = "harness.warm"
 _GRACE = 10  # seconds in which an interrupted run may still write its record
@@ -32,13 +31,15 @@ _GRACE = 10  # seconds in which an interrupted run may still write its record
 def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: str) -> Record:
     """Carry a planned run out in a process of its own; its record, whatever happened."""
     kills = _out_of_memory_kills()
-    (folder / RECORD_FILE).unlink(missing_ok=True)  # a record that is not ok gives way to the new attempt's
+    for file in (RECORD_FILE, PREDICTIONS_FILE):  # an attempt that is not ok gives way to the new one
+        (folder / file).unlink(missing_ok=True)
     started = time.time()
     child = _context(start_method()).Process(target=_child, args=(dict(config), planned, folder, title))
     child.start()
     try:
         child.join()
     except KeyboardInterrupt:
+        child.terminate()  # where the interruption came to this process alone
         child.join(timeout=_GRACE)
         child.kill()
         raise
@@ -89,7 +90,9 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
         _end_with_the_parent()
         progress.step("loading", 0, 0)
         record, predictions = run(Settings(config), planned, progress)
+        _ignore_interruptions()
     except BaseException as cause:  # whatever ended the run is what its record says
+        _ignore_interruptions()
         record, predictions = _failure(cause, planned, started), []
     progress.clear()
     store.save_run(folder, record, predictions, record.config)
@@ -98,21 +101,31 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
 
 
 def _end_with_the_parent() -> None:
-    """Interrupt this process when it is told to end, or when the one that started it has ended."""
+    """Interrupt this process, once, when it is told to end or when the one that started it has ended."""
+    why = ["told to end"]
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt("told to end, or the command that started it has ended")
+        _ignore_interruptions()
+        raise KeyboardInterrupt(why[0])
 
     def watch() -> None:
         parent = multiprocessing.parent_process()
         assert parent is not None
         parent.join()
-        _thread.interrupt_main(signal.SIGTERM)
+        why[0] = "the command that started it has ended"
+        signal.pthread_kill(main, signal.SIGTERM)
         time.sleep(_GRACE)
         os._exit(1)
 
+    main = threading.get_ident()
     signal.signal(signal.SIGTERM, interrupt)
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _ignore_interruptions() -> None:
+    """What happened is being written down; the watcher still sees to it that this takes no longer than _GRACE."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _failure(cause: BaseException, planned: Record, started: float) -> Record:

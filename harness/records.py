@@ -65,6 +65,8 @@ class Record:
     # the resolved configuration, secrets redacted
     overrides: list[str] = field(default_factory=list)
     # what makes this cell again when it stands after `harness run`; secrets redacted
+    predicted: list[str] = field(default_factory=list)
+    # of the order of methods, by the task's data card: chains such as "lora > few_shot >= zero_shot"
     schema: int = SCHEMA
 
     @property

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from harness import places
 from harness.adaptation import Adaptation
 from harness.contexts import KNOBS
@@ -110,6 +112,7 @@ class Settings:
             seed=self.seed,
             experiment=self.experiment or RUNS,
             environment={"data_sha256": task.data_sha256},
+            predicted=list(task.predicted),
             config=self.redacted(),
         )
 
@@ -206,7 +209,15 @@ def _hash(value: Any, length: int) -> str:
 def redacted_overrides(words: Iterable[str]) -> list[str]:
     """Hydra's overrides without values whose name sounds secret."""
     split = [word.partition("=") for word in words]
-    return [name + equals + str(_redact({name: value})[name]) for name, equals, value in split]
+    return [name + equals + (value if _is_public(name, value) else REDACTED) for name, equals, value in split]
+
+
+def _is_public(name: str, value: str) -> bool:
+    try:
+        read = {name: yaml.safe_load(value)}
+    except yaml.YAMLError:
+        read = {name: value}
+    return bool(_redact(read) == read)
 
 
 def _redact(value: Any) -> Any:

@@ -100,6 +100,8 @@ class Task:
     # the public task that asks the same of a method
     revises: str | None = None
     # the task whose training and validation rows these are; the same rows are drawn, so the same weights serve both
+    predicted: tuple[str, ...] = ()
+    # of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"
 
     def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
         """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
@@ -145,6 +147,7 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
         abstains=definition.get("abstains"),
         twin=definition.get("twin"),
         revises=_read_yaml(homes[-1] / "task.yaml")["name"] if len(homes) > 1 else None,
+        predicted=tuple(definition.get("predicted", ())),
     )
 
 

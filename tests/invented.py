@@ -133,6 +133,19 @@ def failed(method: str, status: str, message: str, rank: int | None = None) -> R
     )
 
 
+def on(rows: int, *records: Record) -> list[Record]:
+    """The same runs with another number of labelled rows."""
+    return [
+        replace(
+            r,
+            run_id=f"{r.run_id}-{rows}",
+            config={**r.config, "max_train_examples": rows},
+            training={**r.training, "examples": rows} if r.training else None,
+        )
+        for r in records
+    ]
+
+
 def store(root: Path, *records: Record) -> Path:
     for r in records:
         folder = root / r.experiment / re.sub(r"\W", "_", r.task) / r.model / r.method / r.run_id

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 from harness.records import Record
-from tests.invented import page_of, quickstart, record, table_rows
+from tests.invented import on, page_of, quickstart, record, table_rows
 
 
 def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> None:
@@ -26,19 +25,6 @@ def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> No
 
 def test_one_rank_alone_makes_no_figure_by_rank(tmp_path: Path) -> None:
     assert "-rank.png" not in page_of(tmp_path, record("zero_shot"), record("lora", rank=8))
-
-
-def on(rows: int, *records: Record) -> list[Record]:
-    """The same runs with another number of labelled rows."""
-    return [
-        replace(
-            r,
-            run_id=f"{r.run_id}-{rows}",
-            config={**r.config, "max_train_examples": rows},
-            training={**r.training, "examples": rows} if r.training else None,
-        )
-        for r in records
-    ]
 
 
 def test_several_numbers_of_labelled_rows_make_a_learning_curve(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from harness.errors import UserError
 from harness.records import Record
 from harness.report import terminal_table, write_report
-from tests.invented import failed, page_of, quickstart, record, store, table_rows, tables_of
+from harness.report.units import MISSING
+from tests.invented import failed, on, page_of, quickstart, record, store, table_rows, tables_of
 
 
 def test_a_run_that_is_not_ok_stays_in_the_table_as_what_it_was_and_last(tmp_path: Path) -> None:
@@ -232,15 +233,29 @@ def test_provenance_names_every_run_its_folder_and_the_command_that_makes_it(tmp
 
 
 def test_predictions_of_the_data_card_that_failed_are_listed(tmp_path: Path) -> None:
-    runs = [record("full", 0.8), record("few_shot", 0.5), record("zero_shot", 0.55), record("prefix", 0.3)]
-    page = page_of(tmp_path, *runs, record("lora_r4", 0.9, rank=4))
-    assert "for 7 pairs of this table: 5 hold by value, 5 of them with intervals apart; 2 fail:" in page
+    values = {"full": 0.8, "lora": 0.9, "few_shot": 0.5, "zero_shot": 0.55, "prefix": 0.3, "instructed": 0.3}
+    chains = ["full, lora > few_shot > zero_shot", "lora > prefix > zero_shot", "prefix >= instructed"]
+    runs = [record(name, value, predicted=chains) for name, value in values.items()]
+    page = page_of(tmp_path, *runs)
+    assert "for 8 pairs of this table. By value 6 hold, 5 of them with intervals apart; 0 are level; 2 fail." in page
     failed = [row for name in ("few_shot", "prefix") for row in table_rows(page, name) if len(row) == 5]
     assert [(row[0], row[2], row[4]) for row in failed] == [
         ("few_shot", "zero_shot", "overlap"),
         ("prefix", "zero_shot", "apart"),
     ]
-    assert "Predictions" not in page_of(tmp_path / "alone", record("full"))
+    level = [replace(run, predicted=["prefix > instructed"]) for run in runs]
+    assert "0 hold, 0 of them with intervals apart; 1 are level; 0 fail." in page_of(tmp_path / "level", *level)
+
+
+def test_predictions_compare_nothing_that_no_card_spoke_about(tmp_path: Path) -> None:
+    chains = ["lora > few_shot"]
+    asked_with_passages = record("lora", 0.2, predicted=chains, context="rag")
+    assert "Predictions" not in page_of(tmp_path, asked_with_passages, record("few_shot", 0.5))
+    sizes = [on(rows, record("lora", 0.6, predicted=chains), record("few_shot", 0.5)) for rows in (16, 32)]
+    assert "for 2 pairs of this table." in page_of(tmp_path / "sizes", *sizes[0], *sizes[1])
+    seeds = [record("lora", 0.3, seed=seed, predicted=chains) for seed in (0, 1)]
+    page = page_of(tmp_path / "seeds", *seeds, record("few_shot", 0.5))
+    assert [row[4] for row in table_rows(page, "lora") if len(row) == 5] == [MISSING]
 
 
 def test_a_record_of_which_every_part_is_null_is_reported(tmp_path: Path) -> None:

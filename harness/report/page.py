@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from harness.catalogue import experiments
 from harness.records import Record
 from harness.report import choice, measures, predictions, tables, twins
 from harness.report.choice import Choice
@@ -149,7 +150,7 @@ def notes(cohort: Cohort) -> Iterator[str]:
     if any(measures.latency(r) is not None for r in records):
         yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
         if cohort.metric == "accuracy":
-            yield "A choice takes longer the longer the label chosen: latency says as much of labels as of methods."
+            yield "A choice takes longer the longer the label chosen, so latency is not the method's alone."
     if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
         yield "Prompt tokens: the mean of an item."
     yield from _training_notes(records)
@@ -243,13 +244,14 @@ def command(row: Row) -> str:
 
 
 def _from_configuration(row: Row) -> list[str]:
-    """The cell's names and limits, and the settings in which it differs from others of its name."""
+    """The cell's experiment, names and limits, and the settings in which it differs from others of its name."""
     record, values = row.record, dict(flatten(row.record.config))
-    words = {"task": record.task, "model": record.model, "method": record.method}
+    known = record.experiment in {entry.name for entry in experiments()}
+    words = {"experiment": record.experiment} if known else {}
+    words |= {"task": record.task, "model": record.model, "method": record.method}
     if record.rank is not None:
         words["rank"] = str(record.rank)
     words["seed"] = str(record.seed)
-    limits = ["max_train_examples", "max_eval_examples", "max_validation_examples"]
-    limits += ["training.epochs"] if record.training else []
+    limits = ("max_train_examples", "max_eval_examples", "max_validation_examples", "training.epochs")
     words |= {name: values[name] for name in limits if values.get(name, "null") != "null"}
-    return [f"{name}={value}" for name, value in (words | row.variant).items()]
+    return [f"{name}={value}" for name, value in {**words, **row.variant}.items()]

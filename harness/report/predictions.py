@@ -2,9 +2,9 @@
 
 A prediction is a chain in task.yaml, best first, methods between commas without an order among them:
 
-    predicted: ["full, lora, qlora > few_shot > zero_shot", "lora > prefix > zero_shot"]
+    predicted: ["full, lora, qlora > few_shot >= zero_shot", "lora > prefix > zero_shot"]
 
-A name stands for the method at every rank: lora for lora_r4, lora_r16 and lora itself.
+A name stands for the method at every rank.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from statistics import fmean
 
 from harness.catalogue import task_field
 from harness.report import measures
-from harness.report.cohorts import Cohort
+from harness.report.cohorts import Cohort, Row
 from harness.report.escaping import markdown
 from harness.report.measures import Estimate
 from harness.report.tables import Table
-from harness.report.units import with_interval
-
-_RANK = re.compile(r"_r\d+\Z")
+from harness.report.units import MISSING, with_interval
 
 
 @dataclass(frozen=True)
@@ -31,71 +29,100 @@ class Cell:
 
     name: str
     method: str
-    # without a rank
+    rows: str | None
+    # how many labelled rows it had, where the table has several numbers of them
     quality: Estimate
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One cell predicted to be better than another."""
+    """One cell predicted to be better than another, or (`at_least`) not worse."""
 
     better: Cell
     worse: Cell
+    at_least: bool
+
+    @property
+    def difference(self) -> float:
+        return self.better.quality.value - self.worse.quality.value
 
     @property
     def held(self) -> bool:
-        return self.better.quality.value > self.worse.quality.value
+        return self.difference > 0 or (self.at_least and self.difference == 0)
 
     @property
-    def apart(self) -> bool:
-        """Whether the two intervals do not touch."""
+    def failed(self) -> bool:
+        return self.difference < 0
+
+    @property
+    def apart(self) -> bool | None:
+        """Whether the two intervals do not touch; None where one has none."""
         first, second = sorted((self.better.quality, self.worse.quality), key=lambda quality: quality.value)
-        return first.high is not None and second.low is not None and first.high < second.low
+        return None if first.high is None or second.low is None else first.high < second.low
 
 
 def section(cohort: Cohort) -> Iterator[str]:
     """A sentence on all predicted pairs that ran, and a table of those that failed."""
-    said = task_field(cohort.key.task, "predicted") or []
-    chains = said if isinstance(said, list) else [said]
-    pairs = list(dict.fromkeys(pair for chain in chains for pair in predicted(str(chain), _cells(cohort))))
+    cells = list(_cells(cohort))
+    pairs = list(dict.fromkeys(pair for chain in _chains(cohort) for pair in predicted(chain, cells)))
     if not pairs:
         return
-    failed = [pair for pair in pairs if not pair.held]
-    clear = sum(pair.held and pair.apart for pair in pairs)
+    failed = [pair for pair in pairs if pair.failed]
+    held = [pair for pair in pairs if pair.held]
+    level = len(pairs) - len(held) - len(failed)
     yield "#### Predictions of the data card"
-    counted = f"The data card predicts which of two is better for {len(pairs)} pairs of this table: "
-    counted += f"{len(pairs) - len(failed)} hold by value, {clear} of them with intervals apart"
-    yield counted + (f"; {len(failed)} fail:" if failed else "; none fails.")
+    yield (
+        f"The data card says which of two is better for {len(pairs)} pairs of this table. By value {len(held)} hold, "
+        f"{sum(bool(pair.apart) for pair in held)} of them with intervals apart; {level} are level; {len(failed)} fail."
+    )
     if failed:
-        rows = tuple(
-            (
-                *(markdown(pair.better.name), with_interval(pair.better.quality)),
-                *(markdown(pair.worse.name), with_interval(pair.worse.quality)),
-                "apart" if pair.apart else "overlap",
-            )
-            for pair in failed
-        )
-        yield Table(("predicted better", "reaches", "predicted worse", "reaches", "intervals"), rows).markdown()
+        headings = ("predicted better", "reaches", "predicted worse", "reaches", "intervals")
+        yield Table(headings, tuple(map(_listed, failed))).markdown()
 
 
 def predicted(chain: str, cells: list[Cell]) -> Iterator[Pair]:
-    """The pairs of cells that a chain orders: every one of a group above every one of each later group."""
-    groups = [{name.strip() for name in group.split(",")} for group in chain.split(">")]
-    members = [[cell for cell in cells if cell.method in group] for group in groups]
-    for i, better in enumerate(members):
-        for worse in members[i + 1 :]:
-            yield from (Pair(one, other) for one in better for other in worse)
+    """The pairs of cells that a chain orders: every one of a group above every one of each later group.
+
+    Cells with different numbers of labelled rows are not compared: no card speaks of that.
+    """
+    first, *rest = re.split(r"(>=?)", chain)
+    signs, names = rest[::2], [first, *rest[1::2]]
+    groups = [{name.strip() for name in group.split(",")} for group in names]
+    for i, group in enumerate(groups):
+        for j in range(i + 1, len(groups)):
+            at_least = all(sign == ">=" for sign in signs[i:j])
+            for better in (cell for cell in cells if cell.method in group):
+                for worse in (cell for cell in cells if cell.method in groups[j]):
+                    if better.rows is None or worse.rows is None or better.rows == worse.rows:
+                        yield Pair(better, worse, at_least)
 
 
-def _cells(cohort: Cohort) -> list[Cell]:
-    """The cells that were measured; of several seeds the mean, which has no interval of its own here."""
-    found: dict[tuple[str, str], list[Estimate]] = {}
+def _chains(cohort: Cohort) -> list[str]:
+    """As the runs recorded them; records that are older than that have the task's own file."""
+    recorded = next((record.predicted for record in cohort.records if record.predicted), None)
+    said = recorded or task_field(cohort.key.task, "predicted") or []
+    return [str(chain) for chain in said] if isinstance(said, list) else [str(said)]
+
+
+def _cells(cohort: Cohort) -> Iterator[Cell]:
+    """What was measured as its method says it; of several seeds the mean, which has no interval of its own here."""
+    found: dict[tuple[str, str, str | None], list[Estimate]] = {}
     for row in cohort.rows:
-        if quality := measures.quality(row.record):
-            found.setdefault((row.name, _RANK.sub("", row.record.method)), []).append(quality)
-    means = {key: each[0] if len(each) == 1 else _mean(each) for key, each in found.items()}
-    return [Cell(name, method, quality) for (name, method), quality in means.items()]
+        quality = measures.quality(row.record)
+        if quality and not _in_another_context(row):
+            key = (row.name, row.record.method, row.variant.get("max_train_examples"))
+            found.setdefault(key, []).append(quality)
+    for (name, method, rows), each in found.items():
+        mean = Estimate(fmean(quality.value for quality in each), None, None)
+        yield Cell(name, method, rows, each[0] if len(each) == 1 else mean)
 
 
-def _mean(each: list[Estimate]) -> Estimate:
-    return Estimate(fmean(quality.value for quality in each), None, None)
+def _in_another_context(row: Row) -> bool:
+    """Whether trained weights were asked in a context that their method does not name (`method=lora context=rag`)."""
+    return row.record.method == row.record.adaptation and row.record.context != "zero_shot"
+
+
+def _listed(pair: Pair) -> tuple[str, ...]:
+    sides = [(markdown(cell.name), with_interval(cell.quality)) for cell in (pair.better, pair.worse)]
+    apart = MISSING if pair.apart is None else "apart" if pair.apart else "overlap"
+    return (*sides[0], *sides[1], apart)
