@@ -225,7 +225,8 @@ def test_provenance_names_every_run_its_folder_and_the_command_that_makes_it(tmp
     page = page_of(tmp_path, run, record("zero_shot"))
     folder = f"quickstart/ticket_routing/smollm2-135m-q4/lora/{run.run_id}"
     assert ["lora r8", f"`{run.run_id}`", f"`{folder}`"] in table_rows(page, "lora r8")
-    assert "`harness run experiment=quickstart task=ticket_routing model=smollm2-135m-q4 method=lora rank=8 seed=3`" in page
+    cell = "task=ticket_routing model=smollm2-135m-q4 method=lora rank=8 seed=3"
+    assert f"`harness run experiment=quickstart {cell}`" in page
     assert "`1f0c9d2 (dirty)`" in page and "`2.13.0`" in page
     typed = ["experiment=mine", "task=folder", "task.path=my tasks/a", "results=elsewhere"]
     page = page_of(tmp_path / "typed", replace(run, overrides=typed))
