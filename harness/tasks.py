@@ -388,7 +388,7 @@ def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
 
 def _sha256(definition: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
     """Content hash that does not depend on where the rows came from."""
-    shown = {name: value for name, value in definition.items() if name not in ("source", "predicted")}
+    shown = {name: value for name, value in definition.items() if name not in ("source", "twin", "predicted")}
     rows = {split: [row.data for row in raw[split]] for split in raw}
     files = [beside.schema, beside.databases, [repr(rule) for rule in beside.rules]]
     parts = [shown, beside.instructions, rows, *([files] if any(files) else [])]

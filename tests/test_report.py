@@ -186,7 +186,8 @@ def test_runs_of_one_label_are_told_apart_by_the_setting_in_which_they_differ(tm
     pair = [replace(record("few_shot", 0.3 + k / 20), run_id=f"k{k}", config={"context": {"k": k}}) for k in (2, 4)]
     page = page_of(tmp_path, *pair)
     assert table_rows(page, "few_shot (context.k=4)") and table_rows(page, "few_shot (context.k=2)")
-    assert "`harness run task=ticket_routing model=smollm2-135m-q4 method=few_shot seed=0 context.k=4`" in page
+    cell = "task=ticket_routing model=smollm2-135m-q4 method=few_shot seed=0 context.k=4"
+    assert f"`harness run experiment=quickstart {cell}`" in page
 
 
 def test_baselines_without_a_model_stand_in_the_table_of_their_own_items_only(tmp_path: Path) -> None:
