@@ -102,17 +102,18 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
 
 def _end_with_the_parent() -> None:
     """Interrupt this process, once, when it is told to end or when the one that started it has ended."""
-    why = ["told to end"]
+    why = "told to end"
 
     def interrupt(*_: Any) -> None:
         _ignore_interruptions()
-        raise KeyboardInterrupt(why[0])
+        raise KeyboardInterrupt(why)
 
     def watch() -> None:
+        nonlocal why
         parent = multiprocessing.parent_process()
         assert parent is not None
         parent.join()
-        why[0] = "the command that started it has ended"
+        why = "the command that started it has ended"
         signal.pthread_kill(main, signal.SIGTERM)
         time.sleep(_GRACE)
         os._exit(1)

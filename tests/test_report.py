@@ -239,14 +239,14 @@ def test_predictions_of_the_data_card_that_failed_are_listed(tmp_path: Path) -> 
     chains = ["full, lora > few_shot > zero_shot", "lora > prefix > zero_shot", "prefix >= instructed"]
     runs = [record(name, value, predicted=chains) for name, value in values.items()]
     page = page_of(tmp_path, *runs)
-    assert "for 8 pairs of this table. By value 6 hold, 5 of them with intervals apart; 0 are level; 2 fail." in page
+    assert "the data card orders: 8. By value 6 hold (5 with intervals apart), 0 level, 2 failed." in page
     failed = [row for name in ("few_shot", "prefix") for row in table_rows(page, name) if len(row) == 5]
     assert [(row[0], row[2], row[4]) for row in failed] == [
         ("few_shot", "zero_shot", "overlap"),
         ("prefix", "zero_shot", "apart"),
     ]
     level = [replace(run, predicted=["prefix > instructed"]) for run in runs]
-    assert "0 hold, 0 of them with intervals apart; 1 are level; 0 fail." in page_of(tmp_path / "level", *level)
+    assert "By value 0 hold (0 with intervals apart), 1 level, 0 failed." in page_of(tmp_path / "level", *level)
 
 
 def test_predictions_compare_nothing_that_no_card_spoke_about(tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_predictions_compare_nothing_that_no_card_spoke_about(tmp_path: Path) ->
     asked_with_passages = record("lora", 0.2, predicted=chains, context="rag")
     assert "Predictions" not in page_of(tmp_path, asked_with_passages, record("few_shot", 0.5))
     sizes = [on(rows, record("lora", 0.6, predicted=chains), record("few_shot", 0.5)) for rows in (16, 32)]
-    assert "for 2 pairs of this table." in page_of(tmp_path / "sizes", *sizes[0], *sizes[1])
+    assert "the data card orders: 2." in page_of(tmp_path / "sizes", *sizes[0], *sizes[1])
     seeds = [record("lora", 0.3, seed=seed, predicted=chains) for seed in (0, 1)]
     page = page_of(tmp_path / "seeds", *seeds, record("few_shot", 0.5))
     assert [row[4] for row in table_rows(page, "lora") if len(row) == 5] == [MISSING]

@@ -72,8 +72,8 @@ def section(cohort: Cohort) -> Iterator[str]:
     level = len(pairs) - len(held) - len(failed)
     yield "#### Predictions of the data card"
     yield (
-        f"The data card says which of two is better for {len(pairs)} pairs of this table. By value {len(held)} hold, "
-        f"{sum(bool(pair.apart) for pair in held)} of them with intervals apart; {level} are level; {len(failed)} fail."
+        f"Pairs of this table that the data card orders: {len(pairs)}. By value {len(held)} hold "
+        f"({sum(bool(pair.apart) for pair in held)} with intervals apart), {level} level, {len(failed)} failed."
     )
     if failed:
         headings = ("predicted better", "reaches", "predicted worse", "reaches", "intervals")
