@@ -9,7 +9,6 @@ something to know (a third of the rows have a close neighbour).
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import shutil
@@ -24,6 +23,7 @@ import yaml
 
 from harness import places, store
 from harness.baselines import as_data, baselines
+from harness.copies import SAME, alike, without_frame
 from harness.errors import UserError
 from harness.metrics import normalise
 from harness.scoring import scorer
@@ -31,7 +31,6 @@ from harness.sql import Database, leaves_ties
 from harness.tasks import SPLITS, Example, Task, load_task
 
 CLOSE = 0.9  # cosine of embeddings from which two questions are looked at together
-SAME = 0.8  # ratio of equal tokens in sequence from which they are called the same
 CUT = 0.01  # share of gold answers longer than what is generated from which that is a defect
 LEAKS = 0.2  # share of prompts that hold their own answer from which that is a defect
 _NEIGHBOURS = 10
@@ -96,6 +95,10 @@ def audit(
     _check_labels(task, found)
     _check_leaks(task, found)
     _check_copies(task, found, step)
+    found.notes += [
+        f"{count} rows of {split} stand in a later split too and are left out (task.yaml: leave_out_copies)"
+        for split, count in task.left_out.items()
+    ]
     found.items_needed = {
         f"{points} points": math.ceil(_POWER * _DISCORDANT / (points / 100) ** 2) for points in (2, 5)
     }
@@ -257,11 +260,11 @@ def _all_choices_stand(example: Example) -> bool:
 def _check_copies(task: Task, found: Audit, step: Step) -> None:
     """Questions that stand twice: across splits a defect where the answer is the same, else something to know."""
     placed = [(split, example) for split in SPLITS for example in task.splits[split]]
-    asked = _without_frame([example.query for _, example in placed])
+    asked = without_frame([example.query for _, example in placed])
     crossing, inside, other = [], [], 0
     for i, j in _close_pairs(asked, step):
         (left, one), (right, two) = placed[i], placed[j]
-        same = _alike(asked[i], asked[j]) >= SAME and one.answer == two.answer
+        same = alike(asked[i], asked[j]) >= SAME and one.answer == two.answer
         if same and left != right:
             crossing.append((placed[i], placed[j]))
         elif same and normalise(asked[i]) == normalise(asked[j]):
@@ -289,20 +292,6 @@ def _check_copies(task: Task, found: Audit, step: Step) -> None:
         found.notes.append(f"{other} pairs of questions are close (cosine over {CLOSE:g}) and not the same")
 
 
-def _without_frame(texts: Sequence[str]) -> list[str]:
-    """Texts without the words that all of them begin and end with: what a template adds makes nothing alike."""
-    words = [text.split() for text in texts]
-    front = _shared(words)
-    back = _shared([own[front:][::-1] for own in words])
-    return [" ".join(own[front : len(own) - back]) or text for own, text in zip(words, texts, strict=True)]
-
-
-def _shared(sequences: Sequence[Sequence[str]]) -> int:
-    """How many first words all sequences share."""
-    first, last = min(map(list, sequences)), max(map(list, sequences))
-    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-
-
 def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
     """Pairs with a cosine over CLOSE among each text's nearest neighbours, each once; compared block by block."""
     import faiss
@@ -322,11 +311,6 @@ def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
                 if score > CLOSE and i != j and pair not in seen:
                     seen.add(pair)
                     yield pair
-
-
-def _alike(one: str, two: str) -> float:
-    """The share of tokens that two texts have in common in sequence (Ratcliff and Obershelp)."""
-    return difflib.SequenceMatcher(None, one.lower().split(), two.lower().split(), autojunk=False).ratio()
 
 
 def _measure_lengths(task: Task, found: Audit, tokenizer: Any, window: int | None) -> None:

@@ -24,6 +24,7 @@ import yaml
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from harness.copies import without_copies
 from harness.documents import Passage, read_documents
 from harness.errors import UserError
 from harness.metrics import FROM_ANSWERS
@@ -40,7 +41,7 @@ BY_KIND: dict[str, tuple[str, ...]] = {
 _FIELDS = {
     "name", "about", "probes", "prompt", "answer", "answers_field", "query", "kind", "choices", "choices_from",
     "metric", "evidence", "instructions", "max_new_tokens", "source", "twin", "predicted", "corpus", "revises",
-    "schema", "database", "rules", "abstains", "outdated_field",
+    "schema", "database", "rules", "abstains", "outdated_field", "leave_out_copies",
 }  # fmt: skip
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 _JINJA.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
@@ -102,6 +103,8 @@ class Task:
     # the task whose training and validation rows these are; the same rows are drawn, so the same weights serve both
     predicted: tuple[str, ...] = ()
     # of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    # how many rows of a split are not used since a later split asks the same
 
     def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
         """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
@@ -126,6 +129,9 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
     beside = _Beside.read(homes, definition)
     _refuse_repeated_ids(raw)
     splits = {split: _examples(raw[split], definition) for split in SPLITS}
+    read = {split: len(splits[split]) for split in SPLITS}
+    if definition.get("leave_out_copies"):
+        splits = without_copies(splits, question=lambda e: e.query, answer=lambda e: e.answer)
     if not splits["test"]:
         raise UserError(f"{folder}: the task has no test rows.")
     corpus = tuple(_passage(row) for row in raw["corpus"])
@@ -148,6 +154,7 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
         twin=definition.get("twin"),
         revises=_read_yaml(homes[-1] / "task.yaml")["name"] if len(homes) > 1 else None,
         predicted=tuple(definition.get("predicted", ())),
+        left_out={split: read[split] - len(splits[split]) for split in SPLITS if len(splits[split]) < read[split]},
     )
 
 
