@@ -103,3 +103,12 @@ def parameters(model: Any) -> tuple[int, int]:
         return int(trainable), int(total)
     counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(n for n, trained in counts if trained), sum(n for n, _ in counts)
+
+
+def cuts_off_checkpoints(model: Any) -> bool:
+    """Whether gradient checkpointing would cut an adapter off: what prefix tuning learns is a cache of keys and values,
+
+    which transformers drops where a layer is computed a second time.
+    """
+    config = getattr(model, "active_peft_config", None)
+    return bool(getattr(config, "is_prompt_learning", False)) and hasattr(config, "prefix_projection")

@@ -161,9 +161,12 @@ def _generate_batch(
 
 @torch.inference_mode()
 def decode(
-    model: Any, prompt: Sequence[int], end_of_turn: int, most: int, choices: Sequence[Sequence[int]] = ()
+    model: Any, prompt: Sequence[int], end_of_turn: int | None, most: int, choices: Sequence[Sequence[int]] = ()
 ) -> Decoded:
-    """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed."""
+    """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
+
+    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens.
+    """
     start = now()
     read = _read_prompt(model, prompt)
     ids = [_pick(read.logits, [], choices)]
@@ -206,7 +209,7 @@ def _pick(logits: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[in
     return allowed[int(scores[allowed].argmax())]
 
 
-def _until(ids: Sequence[int], end: int) -> list[int]:
+def _until(ids: Sequence[int], end: int | None) -> list[int]:
     """Ids up to the end of the turn, which is kept."""
     kept = list(ids)
     return kept[: kept.index(end) + 1] if end in kept else kept

@@ -33,6 +33,16 @@ harness run experiment=quickstart
 harness run task=folder task.path=DIR method=rag_lora
 harness run task=banking77 task.source.path=DIR method=zero_shot
 """
+_ESTIMATE_EXAMPLES = """\
+Memory by part and time, before running; which GPUs it fits. Loads no weights.
+
+\b
+harness estimate method=lora rank=8
+harness estimate model=shape-llama2-7b method=full,lora,qlora,prefix
+harness estimate model=shape-llama2-70b method=qlora --fit 48GB
+harness estimate model=hub model.id=ORG/NAME method=qlora --tokens 2048
+harness estimate experiment=memory_7b
+"""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -49,13 +59,65 @@ def run(
 def report(
     results: Annotated[str, typer.Argument(help="A folder and filters: results/quickstart,method=lora")] = "results",
     out: Annotated[Path | None, typer.Option(help="Folder to write; reports/NAME if not given.")] = None,
+    gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
+    requests_per_month: Annotated[float | None, typer.Option(help="How much it is asked: costs of a month.")] = None,
 ) -> None:
     """Tables and figures from results, as markdown and CSV."""
     from harness.report import terminal_table, write_report
+    from harness.report.cost import Prices
 
-    path = write_report(results, out)
+    path = write_report(results, out, Prices(gpu_hour, requests_per_month))
     print(terminal_table(results))
     print(f"report: {path}")
+
+
+@app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def estimate(
+    context: typer.Context,
+    tokens: Annotated[int, typer.Option(help="Tokens of a training row, and of a prompt.")] = 512,
+    answer_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
+    device: Annotated[str, typer.Option(help="cuda | cpu; if not given a GPU for a shape, else this machine's.")] = "",
+    fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    from harness import quiet  # noqa: F401  # isort: skip  (before the libraries)
+
+    from harness import estimate as predict
+    from harness.progress import Progress
+    from harness.sweep import compositions
+
+    if device not in ("", "cuda", "cpu"):
+        raise UserError(f"--device {device}: known are cuda and cpu.")
+    cells = compositions([*_shape_defaults(context.args), *context.args])
+    request = predict.Request(tokens, answer_tokens, device or None)
+    progress = Progress("estimating")
+    if fit:
+        if len(cells) > 1:
+            raise UserError("--fit looks at one cell; choose one method.")
+        limit = predict.bytes_of(fit)
+        made = predict.fit(cells[0], request, limit, lambda what: progress.step(what, 0, 0))
+        progress.clear()
+        found, verdict = [made.found], f"{fit}: {made.what}"
+    else:
+        found, verdict = [], ""
+        for done, cell in enumerate(cells, start=1):
+            found.append(predict.estimate(cell, request))
+            progress.step("cells", done, len(cells))
+        progress.clear()
+    if as_json:
+        data = [predict.as_data(one) for one in found]
+        print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
+    else:
+        print(predict.as_text(found[0]) if len(found) == 1 else predict.as_table(found))
+        if verdict:
+            print(verdict)
+
+
+def _shape_defaults(words: list[str]) -> list[str]:
+    """What is meant by a shape where nothing else is said: a row at a time, with gradient checkpointing."""
+    if not any(word.startswith("model=shape-") for word in words):
+        return []
+    return ["++training.batch_size=1", "++training.gradient_checkpointing=true"]
 
 
 @app.command()

@@ -33,7 +33,7 @@ class Respondent:
     base: Base
     context: Context
     measure: dict[str, Any]
-    # latency_requests, warmup_requests, merged_items, batch_size
+    # latency_requests, warmup_requests, fixed_tokens, fixed_requests, merged_items, batch_size
     progress: Progress
 
     @property
@@ -189,43 +189,72 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+def latency(respondent: Respondent, examples: Sequence[Example], *, fixed: bool = True) -> dict[str, Any]:
     """One request at a time, from the question to the answer: retrieval, rendering, tokenising, reading, answering.
 
-    Milliseconds: latency_ms; first_token_ms (None for a choice, which is one constrained answer); retrieval_ms.
+    Milliseconds: latency_ms; first_token_ms and per_token_ms, the time of each further token (None for a choice, which
+    is one constrained answer); retrieval_ms. The answer ends where the model ends it. `fixed`: the same once more with
+    an answer of measure.fixed_tokens for every method, whatever the model would say.
     """
-    count = respondent.measure["latency_requests"]
-    asked = [examples[i % len(examples)] for i in range(count)]
-    for example in asked[: respondent.measure["warmup_requests"]]:
+    how = respondent.measure
+    for example in _requested(examples, how["warmup_requests"]):
         _request(respondent, example)
     index = respondent.context.index
     searched = len(index.search_seconds) if index else 0
-    total, first = [], []
-    for done, example in enumerate(asked, start=1):
-        respondent.context.forget()
-        began = now()
-        first.append(1000 * _request(respondent, example))
-        total.append(1000 * (now() - began))
-        respondent.progress.step("latency", done, count)
+    asked = [_timed(respondent, example) for example in _requested(examples, how["latency_requests"])]
+    choice = respondent.task.kind == "choice"
     found = {
-        "latency_ms": summary(total),
-        "first_token_ms": None if respondent.task.kind == "choice" else summary(first),
+        "latency_ms": summary([whole for whole, _, _ in asked]),
+        "first_token_ms": None if choice else summary([first for _, first, _ in asked]),
+        "per_token_ms": None if choice else summary([each for _, _, each in asked if each is not None]),
+        "fixed": _fixed(respondent, examples) if fixed and how["fixed_tokens"] and how["fixed_requests"] else None,
     }
     if index:
         found["retrieval_ms"] = summary([1000 * seconds for seconds in index.search_seconds[searched:]])
     return found
 
 
-def _request(respondent: Respondent, example: Example) -> float:
-    """Answer one question as a server would; seconds to the first token."""
+def _requested(examples: Sequence[Example], count: int) -> list[Example]:
+    return [examples[i % len(examples)] for i in range(count)]
+
+
+def _fixed(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+    tokens = respondent.measure["fixed_tokens"]
+    asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure["fixed_requests"])]
+    whole, first, each = ([times[i] for times in asked if times[i] is not None] for i in range(3))
+    return {
+        "tokens": tokens,
+        "latency_ms": summary(whole),  # type: ignore[arg-type]
+        "first_token_ms": summary(first),  # type: ignore[arg-type]
+        "per_token_ms": summary(each),  # type: ignore[arg-type]
+    }
+
+
+def _timed(
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None
+) -> tuple[float, float, float | None]:
+    """Milliseconds of one request as a server would have it: whole, to the first token, and of each further token."""
+    respondent.context.forget()
+    began = now()
+    before, decoded = _request(respondent, example, fixed_tokens)
+    whole = now() - began
+    further = len(decoded.ids) - 1
+    each = 1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None
+    respondent.progress.step("latency", 0, 0)
+    return 1000 * whole, 1000 * (before + decoded.first_token_seconds), each
+
+
+def _request(
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None
+) -> tuple[float, answering.Decoded]:
+    """Answer one question; seconds until the model begins, and what it said."""
     began = now()
     prompt = respondent.prompt(example)
-    choices = [respondent.encoder.completion(choice) for choice in example.choices]
+    choices = [] if fixed_tokens else [respondent.encoder.completion(choice) for choice in example.choices]
     before = now() - began
-    decoded = answering.decode(
-        respondent.model, prompt.ids, respondent.encoder.end_of_turn, respondent.task.max_new_tokens, choices
-    )
-    return before + decoded.first_token_seconds
+    end = None if fixed_tokens else respondent.encoder.end_of_turn
+    most = fixed_tokens or respondent.task.max_new_tokens
+    return before, answering.decode(respondent.model, prompt.ids, end, most, choices)
 
 
 def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any]:
@@ -242,7 +271,7 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     except (NotImplementedError, ValueError) as cause:  # how PEFT says that a tuner cannot
         return {"refused": f"{type(cause).__name__}: {cause}"}
     after = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
-    timed = latency(respondent, examples)["latency_ms"]
+    timed = latency(respondent, examples, fixed=False)["latency_ms"]
     answers = answer(respondent, some, "answering merged")
     respondent.model.unmerge_adapter()
     said = {p["id"]: p["completion"] for p in unmerged}

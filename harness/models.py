@@ -8,8 +8,10 @@ Quantisation is a property of the base model, not a method of its own.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.metadata
 import io
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +24,8 @@ from filelock import FileLock
 
 from harness import places
 from harness.errors import UserError
+
+_SPECIALS = ("<|im_start|>", "<|im_end|>")
 
 
 @dataclass
@@ -53,7 +57,16 @@ def load(settings: Mapping[str, Any], quantization: Mapping[str, Any] | None) ->
             trust_remote_code=False,
         )
     _answer_as_trained(model)
+    if quantization:
+        _let_go_of_the_file(model)
     return Base(model.eval(), tokenizer)
+
+
+def _let_go_of_the_file(model: Any) -> None:
+    """Copy what was not quantised: on a CPU it is a view of the mapped file, all of whose pages would stay resident."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
 
 
 def _answer_as_trained(model: Any) -> None:
@@ -163,36 +176,65 @@ def _convert(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
 
 
+def outline(settings: Mapping[str, Any]) -> Any:
+    """The model without weights, on torch's current device (meta); nothing but a configuration is read."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(_config(settings), dtype=getattr(torch, settings["dtype"]))
+
+
+def _config(settings: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    if settings["source"] == "random":
+        return _shape(settings["shape"])
+    location, revision = locate(settings)
+    with _explained(settings):
+        return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
+
+
+def _shape(shape: Mapping[str, Any]) -> Any:
+    """A transformers configuration from its type and fields; if not given, the vocabulary is the byte-level one."""
+    from transformers import AutoConfig
+
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    return AutoConfig.for_model(**{"vocab_size": len(_vocabulary()), **ends, **shape})
+
+
 def _random(settings: Mapping[str, Any]) -> Path:
-    """A tiny model of random weights and a byte-level tokenizer, for tests."""
+    """A model of random weights in the shape that is given, with a byte-level tokenizer."""
     shape = dict(settings["shape"])
-    key = "-".join(str(value) for value in shape.values())
-    return _made_once(f"{settings['name']}-{key}", lambda folder: _make_random(shape, folder))
+    key = hashlib.sha256(json.dumps([shape, settings["dtype"]], sort_keys=True).encode()).hexdigest()[:12]
+    return _made_once(f"{settings['name']}-{key}", lambda folder: _make_random(settings, folder))
 
 
-def _make_random(shape: Mapping[str, Any], folder: Path) -> None:
+def _vocabulary() -> dict[str, int]:
+    from tokenizers import pre_tokenizers
+
+    return {token: i for i, token in enumerate([*_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+
+
+def _make_random(settings: Mapping[str, Any], folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    specials = ["<|im_start|>", "<|im_end|>"]
-    vocabulary = {token: i for i, token in enumerate([*specials, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+    tokenizer = Tokenizer(models.BPE(_vocabulary(), []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|im_end|>",
-        additional_special_tokens=specials,
+        additional_special_tokens=list(_SPECIALS),
     )
     wrapped.chat_template = (
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     torch.manual_seed(0)
-    config = LlamaConfig(vocab_size=len(vocabulary), eos_token_id=1, pad_token_id=1, bos_token_id=0, **shape)
-    LlamaForCausalLM(config).save_pretrained(folder)
+    with device():
+        model = AutoModelForCausalLM.from_config(_config(settings), dtype=getattr(torch, settings["dtype"]))
+    model.save_pretrained(folder)
     wrapped.save_pretrained(folder)
 
 

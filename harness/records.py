@@ -59,6 +59,10 @@ class Record:
     # what was forgotten: metric, before, after, change, low, high
     memory: dict[str, Any] | None = None
     # kind (cuda | rss), load, train, infer: {allocated, reserved} in bytes
+    seconds: dict[str, float] | None = None
+    # what the run's time was spent on: load, data, tuning, training, validation, save, inference, latency ...
+    contaminated: dict[str, list[str]] = field(default_factory=dict)
+    # by figure (memory, training, latency), what disturbed it
     environment: dict[str, Any] = field(default_factory=dict)
     # device, packages, commit, dirty, data_sha256, started_at, finished_at, seconds
     config: dict[str, Any] = field(default_factory=dict)

@@ -17,7 +17,8 @@ from harness import models
 from harness.contexts import bind
 from harness.environment import describe_environment
 from harness.evaluation import Predictions, Respondent, answer, latency, merged, quality, retrieval
-from harness.measure import Meter, now
+from harness.flops import Matrices
+from harness.measure import LEAST_REQUESTS, Meter, now
 from harness.progress import Progress
 from harness.records import Record
 from harness.retention import retention
@@ -27,35 +28,41 @@ from harness.weights import adapt
 
 def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, Predictions]:
     """Carry a planned run out in this process: its record with status ok and every item's answer, or an exception."""
-    started = time.time()
+    started, began = time.time(), now()
     settings.adaptation.check()
     transformers.set_seed(settings.seeds["train"])
-    task = settings.load_task()
     models.make_ready(settings.model)
     meter = Meter()
 
-    pool = task.take("train", settings.max_train_examples, settings.seeds["data"])
-    validation = task.take("validation", settings.max_validation_examples or settings.max_eval_examples)
-    test = task.take("test", settings.max_eval_examples)
-
-    context = bind(settings.context, task, pool, settings.seeds["demonstrations"], step=progress.step)
-    shown = context
-    if settings.trains and (settings.train_context != settings.context or task.training_corpus != task.corpus):
-        before = task.training_corpus
-        shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
+    with meter.spending("data"):
+        task = settings.load_task()
+        pool = task.take("train", settings.max_train_examples, settings.seeds["data"])
+        validation = task.take("validation", settings.max_validation_examples or settings.max_eval_examples)
+        test = task.take("test", settings.max_eval_examples)
+        context = bind(settings.context, task, pool, settings.seeds["demonstrations"], step=progress.step)
+        shown = context
+        if settings.trains and (settings.train_context != settings.context or task.training_corpus != task.corpus):
+            before = task.training_corpus
+            shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
 
     base, training = adapt(settings, task, shown, pool, validation, meter, progress)
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
     with meter.phase("infer"):
-        began = now()
-        predictions = answer(respondent, test, "answering test", freely=True)
-        seconds = now() - began
-        timed = latency(respondent, test)
-    checked = answer(respondent, validation, "answering validation")
-    forgotten = retention(settings, base, progress) if settings.probes_retention else None
-    foldable = settings.adaptation.mergeable(base.model)
+        with meter.spending("inference"):
+            predictions = answer(respondent, test, "answering test", freely=True)
+        seconds = meter.spent["inference"]
+        with meter.spending("latency"):
+            timed = latency(respondent, test)
+    with meter.spending("validation"):
+        checked = answer(respondent, validation, "answering validation")
+    with meter.spending("retention"):
+        forgotten = retention(settings, base, progress) if settings.probes_retention else None
+    flops = Matrices.of(base.model)
+    with meter.spending("latency"):
+        folded = merged(respondent, test, predictions) if settings.adaptation.mergeable(base.model) else None
+    asked, said = _mean(predictions, "prompt_tokens"), _mean(predictions, "completion_tokens")
 
     record = replace(
         planned,
@@ -66,16 +73,21 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         inference={
             "latency_ms": timed["latency_ms"],
             "first_token_ms": timed["first_token_ms"],
-            "merged": merged(respondent, test, predictions) if foldable else None,
+            "per_token_ms": timed["per_token_ms"],
+            "fixed": timed["fixed"],
+            "merged": folded,
             "items_per_second": len(test) / seconds,
-            "prompt_tokens": _mean(predictions, "prompt_tokens"),
-            "completion_tokens": _mean(predictions, "completion_tokens"),
+            "prompt_tokens": asked,
+            "completion_tokens": said,
+            "flops_per_item": flops.forward(asked + said, asked + said) if asked and said else None,
             "trimmed_items": sum(prediction["demonstrations_left_out"] > 0 for prediction in predictions),
-            "peak_memory_bytes": meter.peaks["infer"]["allocated"],
+            "peak_memory_bytes": meter.headline("infer"),
         },
         retrieval=retrieval(context, test, timed),
         retention=forgotten,
         memory=meter.as_record(),
+        seconds=meter.seconds(now() - began),
+        contaminated=contaminated(meter, settings.measure["latency_requests"]),
         environment=describe_environment(task.data_sha256, started),
     )
     return record, predictions
@@ -84,3 +96,11 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
 def _mean(predictions: Predictions, field: str) -> float | None:
     known: list[Any] = [prediction[field] for prediction in predictions if prediction[field] is not None]
     return sum(known) / len(known) if known else None
+
+
+def contaminated(meter: Meter, requests: int) -> dict[str, list[str]]:
+    """By figure, what disturbed it or makes too little of it."""
+    found = meter.contaminated()
+    if requests < LEAST_REQUESTS:
+        found["latency"] = [*found.get("latency", ()), f"{requests} requests, fewer than {LEAST_REQUESTS}"]
+    return found

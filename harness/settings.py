@@ -185,6 +185,8 @@ _WITHOUT_INFLUENCE = {
     "catalogue",
     "quiet",
     "audit",
+    "estimate",
+    "footprint",
     "baselines",
     "records",
     "places",

@@ -63,11 +63,8 @@ class Announce(Callback):
     """Before a sweep: note which cells it has, so that each can say how many are left."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
         params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-        overrides = OverridesParser.create().parse_overrides([*params, *config.hydra.overrides.task])
-        jobs = list(itertools.chain(*BasicSweeper.split_arguments(overrides, None)))
+        jobs = _split([*params, *config.hydra.overrides.task])
         methods = [next((o.split("=", 1)[1] for o in job if o.startswith("method=")), "") for job in jobs]
         (_sweep_folder() / _PLAN).write_text(json.dumps(methods))
 
@@ -101,6 +98,42 @@ def _check_groups(overrides: list[str]) -> None:
         group, equals, value = word.partition("=")
         if equals and value in ("", "null") and (places.CONF / group).is_dir():
             raise UserError(f"{word}: {group} takes the name of one of its files (harness list), or is left out.")
+
+
+def compositions(overrides: list[str]) -> list[Settings]:
+    """The settings of every cell that `harness run` with these words would have; UserError where they are wrong."""
+    _check_groups(overrides)
+    _register()
+    own = places.user_conf()
+    words = [word for word in overrides if word not in ("-m", "--multirun")]
+    added = [f"hydra.searchpath=[file://{own}]"] if own else []
+    with _environment(tempfile.gettempdir()), hydra.initialize_config_dir(str(places.CONF), version_base="1.3"):
+        try:
+            found = [_composed([*job, *added]) for job in _jobs(words, added)]
+        except (HydraException, OmegaConfBaseException) as cause:
+            raise UserError(_explained(cause)) from cause
+    return [Settings(OmegaConf.to_container(config, resolve=True)) for config in found]  # type: ignore[arg-type]
+
+
+def _jobs(words: list[str], added: list[str]) -> list[list[str]]:
+    """The words of each cell: choices apart, and those of an experiment's own sweep."""
+    single = [word for word in words if "," not in word or word.startswith("training.learning_rate=[")]
+    whole = hydra.compose("config", overrides=[*single, *added], return_hydra_config=True)
+    params = [f"{name}={value}" for name, value in (whole.hydra.sweeper.params or {}).items()]
+    given = {word.split("=", 1)[0].lstrip("+") for word in words}
+    kept = [param for param in params if param.split("=", 1)[0].lstrip("+") not in given]
+    return _split([*kept, *words])
+
+
+def _composed(words: list[str]) -> DictConfig:
+    return hydra.compose("config", overrides=words)
+
+
+def _split(words: list[str]) -> list[list[str]]:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    parsed = OverridesParser.create().parse_overrides(words)
+    return [list(job) for job in itertools.chain(*BasicSweeper.split_arguments(parsed, None))]
 
 
 def job(config: DictConfig) -> None:

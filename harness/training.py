@@ -16,15 +16,16 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from trl import SFTConfig, SFTTrainer
 
 from harness import targets
-from harness.adaptation import parameters
+from harness.adaptation import cuts_off_checkpoints, parameters
 from harness.contexts import Context
 from harness.documents import Passage
 from harness.errors import UserError
-from harness.measure import Meter, now
+from harness.flops import Matrices
+from harness.measure import Meter, now, summary
 from harness.models import Base
 from harness.prompts import Encoder
 from harness.tasks import Example
@@ -89,6 +90,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.input_ids)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return max(map(len, self.input_ids), default=0)
+
+    @property
+    def mean_length(self) -> float:
+        return sum(map(len, self.input_ids)) / max(1, len(self))
+
     def sha256(self) -> str:
         return hashlib.sha256(json.dumps([self.input_ids, self.labels]).encode()).hexdigest()
 
@@ -110,6 +120,8 @@ def train(
 
     `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
     """
+    checkpointing = settings["gradient_checkpointing"] and not cuts_off_checkpoints(base.model)
+    settings = {**settings, "gradient_checkpointing": checkpointing}
     watch = _Watch(meter, progress)
     callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
     if len(validation) and settings["early_stopping_patience"]:
@@ -125,9 +137,7 @@ def train(
             optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
         )
         trainer.remove_callback(PrinterCallback)  # the run shows its own progress
-        started = now()
         trainer.train()
-        wall = now() - started
     base.model.eval()
     base.model.config.use_cache = True
     history = trainer.state.log_history
@@ -136,16 +146,22 @@ def train(
     if not all(map(math.isfinite, losses + validation_losses)):
         raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
     trainable, total = parameters(base.model)
+    tokens = int(trainer.state.num_input_tokens_seen)
     return {
         "seconds": watch.seconds,
-        "validation_seconds": wall - watch.seconds,
+        "validation_seconds": watch.validation,
+        "save_seconds": watch.saving,
+        "step_ms": summary([1000 * seconds for seconds in watch.steps]),
         "steps": trainer.state.global_step,
         "epochs": trainer.state.epoch,
         "examples": len(rows),
         "demonstrations_left_out": rows.left_out,
-        "tokens": int(trainer.state.num_input_tokens_seen),
-        "tokens_per_second": trainer.state.num_input_tokens_seen / watch.seconds if watch.seconds else None,
+        "tokens": tokens,
+        "longest_row": rows.longest,
+        "tokens_per_second": tokens / watch.seconds if watch.seconds else None,
+        "flops": Matrices.of(base.model).training(tokens, rows.mean_length, checkpointing),
         "learning_rate": learning_rate,
+        "gradient_checkpointing": checkpointing,
         "final_train_loss": losses[-1] if losses else None,
         "best_validation_loss": min(validation_losses, default=None),
         "trainable_parameters": trainable,
@@ -197,30 +213,58 @@ def _arguments(
 
 def _optimizer(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]] | None:
     """An optimizer given as a `_target_`; a name is TRL's to resolve."""
+    return None if isinstance(settings["optimizer"], str) else optimizer_class(settings, learning_rate)
+
+
+def optimizer_class(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]]:
+    """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
     spec = settings["optimizer"]
     if isinstance(spec, str):
-        return None
+        named = TrainingArguments(output_dir="unused", optim=spec, learning_rate=learning_rate, use_cpu=True)
+        return Trainer.get_optimizer_cls_and_kwargs(named)
     options = {name: value for name, value in spec.items() if name != "_target_"}
     return targets.resolve(spec["_target_"]), {"lr": learning_rate, **options}  # type: ignore[return-value]
 
 
 class _Watch(TrainerCallback):
-    """Time, memory and progress of the optimisation steps alone; validation and saving fall between them."""
+    """Time, memory and progress of the optimisation steps; validation and saving, which fall between them, apart."""
 
     def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
-        self.seconds = 0.0
+        self.steps: list[float] = []
+        self.validation = self.saving = 0.0
         self._meter = meter
         self._progress = progress
-        self._began = 0.0
+        self._last = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.steps)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._meter.start()
-        self._began = now()
+        self._last = now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.seconds += now() - self._began
+        self.steps.append(self._since())
         self._meter.stop("train")
         self._progress(state.global_step, state.max_steps)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._since()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.validation += self._since()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saving += self._since()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saving += self._since()  # the best epoch was loaded again
+
+    def _since(self) -> float:
+        """Seconds since this was last asked."""
+        before, self._last = self._last, now()
+        return self._last - before
 
 
 class _TunerUpdate(TrainerCallback):

@@ -45,24 +45,38 @@ def adapt(
     `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
     """
     if not settings.trains:
-        with meter.phase("load"):
+        with meter.phase("load"), meter.spending("load"):
             return settings.adaptation.attach(settings.model), None
     if not pool:
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
-    encoder = Encoder(models.load_tokenizer(settings.model))
-    rows, unseen = (Rows.encode(shown, encoder, part, settings.training["max_length"]) for part in (pool, validation))
-    for form in _document_forms(settings.training["documents"]):
-        rows += Rows.of_documents(task.training_corpus, encoder, form, settings.training["max_length"])
+    with meter.spending("data"):
+        rows, unseen = _rows(settings, task, shown, pool, validation)
     key = _key(settings, rows, unseen)
     folder = store.weights_folder(Path(settings.results), key)
     facts = folder / "training.json"
     with store.lock(Path(settings.results), key):
         if facts.exists():
-            with meter.phase("load"):
+            with meter.phase("load"), meter.spending("load"):
                 base = settings.adaptation.restore(settings.model, folder)
             return base, {**json.loads(facts.read_text()), "shared": True}
         base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
-        return base, {**_keep(settings, base, training, folder), "shared": False}
+        if settings.measure["estimate"]:
+            from harness.estimate import of_run
+
+            training["estimated"] = of_run(settings, rows.longest)
+        with meter.spending("save"):
+            return base, {**_keep(settings, base, training, folder), "shared": False}
+
+
+def _rows(
+    settings: Settings, task: Task, shown: Context, pool: Sequence[Example], validation: Sequence[Example]
+) -> tuple[Rows, Rows]:
+    """Tokenised rows to train on and to validate on."""
+    encoder, longest = Encoder(models.load_tokenizer(settings.model)), settings.training["max_length"]
+    rows, unseen = (Rows.encode(shown, encoder, part, longest) for part in (pool, validation))
+    for form in _document_forms(settings.training["documents"]):
+        rows += Rows.of_documents(task.training_corpus, encoder, form, longest)
+    return rows, unseen
 
 
 def _document_forms(name: str | None) -> tuple[str, ...]:
@@ -87,11 +101,14 @@ def _tune(
     tried: dict[str, float] = {}
     for rate in rates:
         with meter.phase("load"):
+            began_loading = now()
             base = settings.adaptation.attach(settings.model)
+            loading = now() - began_loading
         seed = settings.seeds["train"]
         transformers.set_seed(seed)
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
         trial = train(base, rows, unseen, settings.training, rate, seed, meter, _labelled(progress, label))
+        trial["load_seconds"] = loading
         meter.settle()
         if len(rates) > 1:
             respondent = Respondent(task, base, shown, settings.measure, progress)
@@ -101,12 +118,17 @@ def _tune(
             best = base, trial
     assert best is not None
     base, chosen = best
-    elsewhere = now() - began - chosen["seconds"] - chosen["validation_seconds"]
+    parts = {"training": "seconds", "validation": "validation_seconds", "save": "save_seconds", "load": "load_seconds"}
+    spent = {part: chosen[name] for part, name in parts.items()}
+    if tried:
+        spent["tuning"] = now() - began - sum(spent.values())
+    for part, seconds in spent.items():
+        meter.spent[part] += seconds
     return base, {
-        **{name: value for name, value in chosen.items() if name != "validation_value"},
+        **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
         "tried": tried or None,
-        "tuning_seconds": elsewhere if tried else 0.0,
-        "peak_memory_bytes": meter.peaks["train"]["allocated"],
+        "tuning_seconds": spent.get("tuning", 0.0),
+        "peak_memory_bytes": meter.headline("train"),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from harness import stats
 from harness.records import Record
 from harness.report import write_report
+from harness.report.cost import Prices
 
 MIB = 2**20
 PARAMETERS = 134_515_008
@@ -178,10 +179,10 @@ def quickstart() -> list[Record]:
     ]
 
 
-def page_of(root: Path, *records: Record) -> str:
+def page_of(root: Path, *records: Record, prices: Prices = Prices()) -> str:  # noqa: B008
     """The text of report.md made from these records."""
     store(root / "results", *records)
-    return write_report(str(root / "results"), root / "report").read_text(encoding="utf-8")
+    return write_report(str(root / "results"), root / "report", prices).read_text(encoding="utf-8")
 
 
 def table_rows(page: str, first_cell: str) -> list[list[str]]:

@@ -15,6 +15,7 @@ TINY = {
     "name": "tiny",
     "source": "random",
     "shape": {
+        "model_type": "llama",
         "hidden_size": 32,
         "intermediate_size": 64,
         "num_hidden_layers": 2,

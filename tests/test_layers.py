@@ -14,13 +14,25 @@ WITHOUT_TORCH = [
 ]
 WITH_HYDRA = {"sweep.py"}
 LOWEST_FIRST = [
-    {"errors", "places", "progress", "metrics", "stats", "environment", "records", "sql_child", "quiet"},
-    {"documents", "rules", "sql"},
-    {"tasks", "hub", "targets", "catalogue", "store", "measure"},
+    {
+        "errors",
+        "places",
+        "progress",
+        "metrics",
+        "stats",
+        "environment",
+        "records",
+        "sql_child",
+        "quiet",
+        "memory",
+        "copies",
+    },
+    {"documents", "rules", "sql", "copies"},
+    {"tasks", "hub", "targets", "catalogue", "store", "gauges", "measure"},
     {"scoring", "retrieval", "adaptation", "models"},
-    {"contexts", "settings", "answering", "prompts"},
-    {"evaluation", "training", "baselines", "evaluate_modules"},
-    {"weights", "retention", "audit", "run", "warm"},
+    {"contexts", "settings", "answering", "prompts", "flops"},
+    {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
+    {"weights", "retention", "audit", "estimate", "run", "warm"},
     {"processes", "report", "doctor"},
     {"sweep", "cli", "__main__"},
 ]

@@ -1,9 +1,21 @@
-"""Peaks belong to their phase."""
+"""Peaks belong to their phase, seconds to what they were spent on; what disturbs a figure is said."""
+
+import subprocess
+import sys
+import time
+from typing import Any
 
 import pytest
 import torch
+from trl import SFTTrainer
 
-from harness.measure import Meter, summary
+from harness.adaptation import Adaptation
+from harness.gauges import Neighbours
+from harness.measure import LEAST_REQUESTS, Meter, summary
+from harness.run import contaminated
+from harness.training import Rows, train
+from tests.test_answering import TINY
+from tests.test_training import SFT
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is the CPU's measure")
@@ -37,5 +49,76 @@ def test_a_phase_entered_twice_keeps_its_highest_peak() -> None:
 
 def test_percentiles_of_latency() -> None:
     found = summary([float(i) for i in range(1, 101)])
-    assert found == {"p50": 50.5, "p95": pytest.approx(95.05), "mean": 50.5, "n": 100}
+    spread = pytest.approx(49.5 / 50.5)
+    expected = {"p50": 50.5, "p95": pytest.approx(95.05), "p99": pytest.approx(99.01), "mean": 50.5, "n": 100}
+    assert found == {**expected, "spread": spread}
     assert summary([]) is None
+
+
+LORA = {"_target_": "peft.LoraConfig", "r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+SECONDS, BYTES = 0.4, 400 * MIB
+
+
+def trained(meter: Meter) -> dict[str, Any]:
+    """A few steps of LoRA on the tiny model, validated after each epoch."""
+    base = Adaptation(None, LORA, None, SFT).attach(TINY)
+    rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
+    return train(base, rows, rows, SFT, 1e-3, 0, meter, lambda done, total: None)
+
+
+def test_a_slow_validation_or_slow_data_is_not_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, dataset = SFTTrainer.evaluate, Rows.dataset
+    monkeypatch.setattr(SFTTrainer, "evaluate", lambda *a, **k: (time.sleep(SECONDS), evaluate(*a, **k))[1])
+    monkeypatch.setattr(Rows, "dataset", lambda self: (time.sleep(SECONDS), dataset(self))[1])
+    facts = trained(Meter())
+    assert facts["steps"] == 4
+    assert facts["seconds"] < SECONDS
+    assert facts["validation_seconds"] > 2 * SECONDS
+    assert facts["save_seconds"] < SECONDS
+    assert facts["step_ms"]["n"] == 4
+
+
+def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate = SFTTrainer.evaluate
+    monkeypatch.setattr(SFTTrainer, "evaluate", lambda *a, **k: (torch.ones(BYTES // 4), evaluate(*a, **k))[1])
+    meter = Meter()
+    trained(meter)
+    assert 0 < meter.peaks["train"]["allocated"] < BYTES / 2
+
+
+def test_seconds_add_up_and_name_what_they_were_spent_on() -> None:
+    meter = Meter()
+    with meter.spending("data"):
+        time.sleep(0.05)
+    with meter.spending("data"):
+        time.sleep(0.05)
+    found = meter.seconds(1.0)
+    assert found["data"] == pytest.approx(0.1, abs=0.03)
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert found["other"] == pytest.approx(0.9, abs=0.03)
+
+
+def test_other_processes_on_the_cpu_are_remarked_and_own_work_is_not() -> None:
+    def work() -> Neighbours:
+        neighbours, began = Neighbours(), time.monotonic()
+        neighbours.start()
+        while time.monotonic() - began < 1.0:
+            sum(range(10_000))
+        neighbours.stop("infer")
+        return neighbours
+
+    alone = work().share("infer")
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        crowded = work()
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+    assert crowded.share("infer") > alone + 0.2
+    assert "of the CPUs" in crowded.remark("infer")[0]
+
+
+def test_too_few_requests_are_remarked() -> None:
+    assert contaminated(Meter(), LEAST_REQUESTS - 1)["latency"] == ["7 requests, fewer than 8"]
+    assert "latency" not in contaminated(Meter(), LEAST_REQUESTS)

@@ -174,11 +174,15 @@ def test_copied_training_cost_and_contaminated_figures_are_marked(tmp_path: Path
     copied, noisy = record("rag_lora", rank=8), record("full")
     copied = replace(copied, training={**(copied.training or {}), "shared": True})
     noisy = replace(noisy, memory={**(noisy.memory or {}), "contaminated": ["pid 7"]})
-    noisy = replace(noisy, inference={**(noisy.inference or {}), "contaminated": True})
+    noisy = replace(noisy, contaminated={"latency": ["other processes had 40% of the CPUs"]})
     page = page_of(tmp_path, copied, noisy, record("zero_shot"))
     assert "210 †" in table_rows(page, "rag_lora r8")[0]
     assert [cell for cell in table_rows(page, "full")[0] if "‡" in cell] == ["800 ‡", "60.0 ‡"]
-    assert "copied from the run that trained these weights" in page and "contaminated:" in page
+    assert (
+        "copied from the run that trained these weights" in page
+        and "contaminated (" in page
+        and "40% of the CPUs" in page
+    )
     assert "‡" not in "".join(table_rows(page, "zero_shot")[0])
 
 

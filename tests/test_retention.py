@@ -16,7 +16,8 @@ from tests.conftest import records
 TINY = {
     "source": "random", "id": None, "revision": None, "path": None, "dtype": "float32", "name": "tiny",
     "shape": {
-        "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4,
         "num_key_value_heads": 2, "max_position_embeddings": 4096, "initializer_range": 0.5,
     },
 }  # fmt: skip

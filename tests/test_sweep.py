@@ -69,6 +69,13 @@ def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -
     assert merged["quality"]["same_answers"] == merged["quality"]["n"] == 2
 
 
+def test_a_run_after_a_large_one_shows_its_own_peak(harness_run: Run, results: Path) -> None:
+    """A sweep whose first model has 400 MB of weights and gradients and whose second has hardly any."""
+    assert harness_run("-m", "method=full", "training.epochs=1", "model.shape.intermediate_size=250000,64") == 0
+    small, large = sorted(r["memory"]["train"]["allocated"] for r in records(results))
+    assert small < large / 3
+
+
 def test_weights_train_once_for_several_contexts(harness_run: Run, results: Path) -> None:
     assert harness_run("-m", "method=lora", "context=zero_shot,instructed,rag", "training.epochs=1") == 0
     found = records(results)
@@ -167,7 +174,10 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
     [
         (["task=no_such_task"], "task/no_such_task"),
         (["method=no_such_method"], "method/no_such_method"),
-        (["method=no_such_method"], "few_shot, few_shot_lora, few_shot_nearest, full, inject_questions"),
+        (
+            ["method=no_such_method"],
+            "few_shot, few_shot_lora, few_shot_nearest, full, full_fp32_master, inject_questions",
+        ),
         (["rank=0"], "rank=0: expected a whole number of at least 1"),
         (["method=few_shot", "context.k=50"], "context.k=50"),
         (["max_eval_examples=0"], "max_eval_examples=0"),

@@ -12,15 +12,16 @@ from pathlib import Path
 
 from harness.records import load_records, split_selector
 from harness.report.cohorts import gather, load_baselines
+from harness.report.cost import Prices
 
 __all__ = ["terminal_table", "write_report"]
 
 
-def write_report(selector: str, out: Path | None = None) -> Path:
+def write_report(selector: str, out: Path | None = None, prices: Prices = Prices()) -> Path:  # noqa: B008
     """Write `report.md`, `figures/*.png` and `records.csv`; the path of the page.
 
     `out` is reports/<name of the results folder> where it is not given. UserError where the results folder is
-    missing, holds no record, or holds a file that cannot be read.
+    missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money.
     """
     # pandas and matplotlib take a second to load; the terminal's table does without them.
     from harness.report.figures import draw_figures
@@ -35,7 +36,7 @@ def write_report(selector: str, out: Path | None = None) -> Path:
     chapters = [Chapter(cohort, draw_figures(cohort, number, out)) for number, cohort in enumerate(cohorts, 1)]
     write_csv(stored, folder, out / "records.csv")
     page = out / "report.md"
-    page.write_text(render(chapters, folder), encoding="utf-8")
+    page.write_text(render(chapters, folder, prices), encoding="utf-8")
     return page
 
 

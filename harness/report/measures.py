@@ -66,20 +66,26 @@ def items(record: Record) -> int | None:
     return None if n is None else int(n + (number(record.quality, "unscored") or 0))
 
 
+def phase_memory(record: Record, phase: str) -> float | None:
+    """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU."""
+    readings = [number(record.memory, phase, name) for name in ("process", "device", "allocated")]
+    return next((reading for reading in readings if reading), None)
+
+
 def training_memory(record: Record) -> float | None:
     """Peak bytes while training; a run that reused trained weights has only the copied figure."""
-    own = number(record.memory, "train", "allocated")
+    own = phase_memory(record, "train")
     return own if own is not None else number(record.training, "peak_memory_bytes")
 
 
 def inference_memory(record: Record) -> float | None:
-    own = number(record.memory, "infer", "allocated")
+    own = phase_memory(record, "infer")
     return own if own is not None else number(record.inference, "peak_memory_bytes")
 
 
 def peak_memory(record: Record) -> float | None:
     """The highest of the phases load, train and infer, in bytes: what a machine must have to do it all."""
-    phases = [number(record.memory, phase, "allocated") for phase in PHASES]
+    phases = [phase_memory(record, phase) for phase in PHASES]
     known = [b for b in (*phases, training_memory(record), inference_memory(record)) if b is not None]
     return max(known, default=None)
 
@@ -128,6 +134,9 @@ def tries(record: Record) -> int:
     return len(tried) if isinstance(tried, dict) else 0
 
 
-def contaminated(record: Record) -> tuple[bool, bool]:
-    """(memory, latency): whether something else used the device while it was measured."""
-    return bool(at(record.memory, "contaminated")), bool(at(record.inference, "contaminated"))
+def contaminated(record: Record) -> dict[str, list[str]]:
+    """By figure (memory, training, latency), what disturbed it while it was measured."""
+    found = {name: [str(remark) for remark in remarks] for name, remarks in (record.contaminated or {}).items()}
+    if remark := at(record.memory, "contaminated"):  # as records said it before they had a field for it
+        found.setdefault("memory", []).append(str(remark))
+    return found

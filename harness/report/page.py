@@ -15,9 +15,10 @@ from pathlib import Path
 
 from harness.catalogue import experiments
 from harness.records import Record
-from harness.report import choice, measures, predictions, tables, twins
+from harness.report import choice, cost, measures, predictions, tables, twins
 from harness.report.choice import Choice
 from harness.report.cohorts import Cohort, Row, flatten
+from harness.report.cost import Prices
 from harness.report.escaping import code, markdown
 from harness.report.figures import Drawing
 from harness.report.measures import at
@@ -47,7 +48,7 @@ class Chapter:
     drawings: list[Drawing]
 
 
-def render(chapters: list[Chapter], folder: Path) -> str:
+def render(chapters: list[Chapter], folder: Path, prices: Prices) -> str:
     cohorts = [chapter.cohort for chapter in chapters]
     blocks = [f"# Report on {markdown(folder.resolve().name)}", *opening(cohorts), EXPLORATORY]
     if any(cohort.key.model == QUANTISED for cohort in cohorts):
@@ -55,7 +56,7 @@ def render(chapters: list[Chapter], folder: Path) -> str:
     for task, of_task in groupby(chapters, key=lambda chapter: chapter.cohort.key.task):
         blocks.append(f"## {markdown(task)}")
         for chapter in of_task:
-            blocks += section(chapter)
+            blocks += section(chapter, prices)
     blocks += twins.section(cohorts)
     blocks += provenance(cohorts, folder)
     return "\n\n".join(blocks) + "\n"
@@ -106,7 +107,7 @@ def _zero_shot(cohort: Cohort, chosen: Record) -> str:
     return f", and zero_shot {with_interval(measures.quality(row.record))}"
 
 
-def section(chapter: Chapter) -> Iterator[str]:
+def section(chapter: Chapter, prices: Prices) -> Iterator[str]:
     """One cohort: the table of methods, its notes, the figures, the smaller tables."""
     cohort = chapter.cohort
     yield f"### {heading(cohort)}"
@@ -119,10 +120,14 @@ def section(chapter: Chapter) -> Iterator[str]:
         ("Retrieval", tables.retrieval(cohort)),
         ("Slices", tables.slices(cohort)),
         ("Retention", tables.retention(cohort)),
+        ("Latency (ms)", tables.latencies(cohort)),
+        ("Where the time went (s)", tables.times(cohort)),
+        ("Training memory, predicted and measured", tables.predicted_memory(cohort)),
     ):
         if table:
             yield f"#### {title}"
             yield table.markdown()
+    yield from cost.section(cohort, prices)
     yield from predictions.section(cohort)
 
 
@@ -169,8 +174,11 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
 
 def _caveats(cohort: Cohort) -> Iterator[str]:
     records = cohort.records
-    if any(any(measures.contaminated(r)) for r in records):
-        yield f"{CONTAMINATED} contaminated: something else used the device while this was measured."
+    disturbed = sorted(
+        {f"{figure}: {remark}" for r in records for figure, some in measures.contaminated(r).items() for remark in some}
+    )
+    if disturbed:
+        yield f"{CONTAMINATED} contaminated ({markdown('; '.join(disturbed))})."
     if any(r.context in choice.NOT_CHOSEN for r in records):
         yield "oracle is shown the gold passage: an upper bound, never the choice."
     devices = sorted({str(d) for r in records if (d := at(r.environment, "device"))})

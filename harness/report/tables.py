@@ -142,13 +142,13 @@ def _training_time(record: Record) -> str:
 
 def _memory(record: Record, unit: Unit) -> str:
     peak = measures.peak_memory(record)
-    mark = f" {CONTAMINATED}" if measures.contaminated(record)[0] else ""
+    mark = f" {CONTAMINATED}" if measures.contaminated(record).get("memory") else ""
     return MISSING if peak is None else unit.show(peak) + mark
 
 
 def _latency(record: Record) -> str:
     milliseconds = measures.latency(record)
-    mark = f" {CONTAMINATED}" if measures.contaminated(record)[1] else ""
+    mark = f" {CONTAMINATED}" if measures.contaminated(record).get("latency") else ""
     return MISSING if milliseconds is None else short(milliseconds) + mark
 
 
@@ -223,6 +223,58 @@ def retention(cohort: Cohort) -> Table | None:
     )
 
 
+def latencies(cohort: Cohort) -> Table | None:
+    """Single requests: whole, to the first token, each further one; with the task's own end and a fixed length."""
+    asked = [row for row in _answered(cohort) if number(row.record.inference, "latency_ms", "p99") is not None]
+    lengths = {int(n) for row in asked if (n := number(row.record.inference, "fixed", "tokens")) is not None}
+    fixed = "answer of " + ", ".join(map(str, sorted(lengths))) + " tokens"
+    rows = [
+        (
+            markdown(seeded(cohort, row)),
+            *(short(number(row.record.inference, "latency_ms", name)) for name in ("p50", "p95", "p99")),
+            _percent(number(row.record.inference, "latency_ms", "spread")),
+            short(number(row.record.inference, "first_token_ms", "p50")),
+            short(number(row.record.inference, "per_token_ms", "p50")),
+            short(number(row.record.inference, "fixed", "latency_ms", "p50")),
+            short(number(row.record.inference, "fixed", "per_token_ms", "p50")),
+            short(measures.merged_latency(row.record)),
+            _scientific(number(row.record.inference, "merged", "largest_logit_difference")),
+        )
+        for row in asked
+    ]
+    headings = (
+        "method", "p50", "p95", "p99", "spread", "first token p50", "each further token p50", f"{fixed} p50",
+        "each of its tokens p50", "merged p50", "largest logit difference",
+    )  # fmt: skip
+    return Table(headings, tuple(rows)).without_empty_columns() if rows else None
+
+
+def times(cohort: Cohort) -> Table | None:
+    """What each run's seconds were spent on; a part in which nothing was spent is left out."""
+    spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
+    names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value))
+    rows = [
+        (markdown(seeded(cohort, row)), *(short(number(parts, name) or None) for name in names)) for row, parts in spent
+    ]
+    return Table(("method", *names), tuple(rows)) if rows else None
+
+
+def predicted_memory(cohort: Cohort) -> Table | None:
+    """The peak of training that `harness estimate` predicted for the longest rows, beside what was measured."""
+    rows = []
+    for row in _answered(cohort):
+        predicted = number(row.record.training, "estimated", "train_peak_bytes")
+        measured = measures.training_memory(row.record)
+        if predicted is not None and measured:
+            tokens = number(row.record.training, "estimated", "tokens")
+            step = short(number(row.record.training, "step_ms", "p50"))
+            unit = memory_unit([predicted, measured])
+            sizes = (f"{unit.show(predicted)} {unit.name}", f"{unit.show(measured)} {unit.name}")
+            rows.append((markdown(seeded(cohort, row)), count(tokens), *sizes, f"{predicted / measured:.2f}", step))
+    headings = ("method", "tokens of a row", "predicted", "measured", "predicted / measured", "step p50 (ms)")
+    return Table(headings, tuple(rows)) if rows else None
+
+
 def slices(cohort: Cohort) -> Table | None:
     """Quality by slice, a column each, under its number of items."""
     found = _named(cohort, "slices")
@@ -290,6 +342,14 @@ def _answered(cohort: Cohort) -> list[Row]:
 
 def _two_decimals(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
+
+
+def _percent(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.0%}"
+
+
+def _scientific(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.0e}"
 
 
 def _change(part: dict[str, Any]) -> str:

@@ -1,0 +1,283 @@
+"""What a run will need, before it runs: memory by part, time, and which GPUs it fits.
+
+    found = estimate(settings, Request(tokens=512, device="cuda"))
+    found.parts            # {"weights": 3762831360, ..., "device context": 536870912}: bytes at the peak, adding up
+    found.fits             # {"24 GB": True, "40 GB": True, ...}
+
+Everything comes from the configuration that `harness run` uses, through `footprint`; nothing is looked up by a model's
+name. What no tensor accounts for is added by a few constants below, each with where it was measured.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.environment import device_kind
+from harness.errors import UserError
+from harness.footprint import Footprint, answering, training_step, with_settings
+from harness.records import load_records
+from harness.settings import Settings
+
+MIB = 2**20
+GPUS = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB": 143771}
+"""MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200."""
+CUDA_CONTEXT = 512 * MIB  # driver's context and kernels, H100 class; not measured by this project
+CUDA_OVERHEAD = 0.06  # of what a step makes and frees: the caching allocator's rounding; not measured by this project
+CPU_LIBRARIES = 150 * MIB
+CPU_OVERHEAD = 0.04  # of what a step makes and frees: the heap's holes and the kernels' own buffers (the same)
+PASSING = ("activations", "logits", "gradients", "temporaries of the optimizer")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for besides the configuration."""
+
+    tokens: int = 512
+    # of a training row, and of a prompt
+    answer_tokens: int = 64
+    device: str | None = None
+    # cuda | cpu; None: a GPU for a shape, else this machine's kind
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one cell needs; every figure is predicted."""
+
+    model: str
+    method: str
+    device: str
+    batch: int
+    tokens: int
+    precision: str
+    gradient_checkpointing: bool | None
+    peak_memory_bytes: int
+    # of training where something is trained, else of answering in batches of measure.batch_size
+    parts: dict[str, int]
+    phases: dict[str, int]
+    # peaks of train and infer
+    other_checkpointing_bytes: int | None
+    # the training peak with gradient checkpointing switched the other way
+    trainable_parameters: int
+    total_parameters: int
+    fits: dict[str, bool]
+    step_flops: float | None
+    seconds_per_step: float | None
+    # from the throughput of earlier runs on this device; None where there are none
+    throughput: str
+
+
+def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
+    """What a run of these settings needs; `thorough` also looks at the other state of checkpointing."""
+    device = request.device or _default_device(settings)
+    batch = int(settings.training["batch_size"]) if settings.trains else int(settings.measure["batch_size"])
+    answered = answering(settings, int(settings.measure["batch_size"]), request.tokens, request.answer_tokens)
+    parts = _with_overhead(answered, device)
+    phases = {"infer": sum(parts.values())}
+    train, other, flops = None, None, None
+    if settings.trains:
+        train = training_step(settings, batch, request.tokens)
+        parts = _with_overhead(train, device)
+        phases = {"train": sum(parts.values()), **phases}
+        again = bool(settings.training["gradient_checkpointing"])
+        flops = train.matrices.training(batch * request.tokens, request.tokens, again)
+        if thorough:
+            checkpointing = not settings.training["gradient_checkpointing"]
+            other = sum(_with_overhead(training_step(settings, batch, request.tokens, checkpointing), device).values())
+    peak = sum(parts.values())
+    speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
+    return Estimate(
+        model=settings.model["name"],
+        method=_label(settings),
+        device=device,
+        batch=batch,
+        tokens=request.tokens,
+        precision=settings.model["dtype"]
+        + (", bf16 autocast" if settings.trains and settings.training["bf16"] else ""),
+        gradient_checkpointing=bool(settings.training["gradient_checkpointing"]) if settings.trains else None,
+        peak_memory_bytes=peak,
+        parts=parts,
+        phases=phases,
+        other_checkpointing_bytes=other,
+        trainable_parameters=train.trainable_parameters if train else 0,
+        total_parameters=(train or answered).total_parameters,
+        fits={name: peak <= size * MIB for name, size in GPUS.items()},
+        step_flops=flops,
+        seconds_per_step=flops / speed if flops and speed else None,
+        throughput=said,
+    )
+
+
+def _with_overhead(found: Footprint, device: str) -> dict[str, int]:
+    """The parts, with what no tensor accounts for."""
+    passing = sum(found.parts.get(name, 0) for name in PASSING)
+    if device == "cuda":
+        extra = {"device context": CUDA_CONTEXT, "overhead": round(CUDA_OVERHEAD * passing)}
+    else:
+        extra = {"overhead": CPU_LIBRARIES + round(CPU_OVERHEAD * passing)}
+    return {**found.parts, **extra}
+
+
+def _default_device(settings: Settings) -> str:
+    shape = settings.model["source"] == "random" and settings.model["name"] != "tiny"
+    return "cuda" if shape or device_kind() != "cpu" else "cpu"
+
+
+def _label(settings: Settings) -> str:
+    rank = settings.adaptation.rank
+    return settings.method if rank is None else f"{settings.method} r{rank}"
+
+
+def _precision(settings: Settings) -> str:
+    return str(settings.model["dtype"]) + (", bf16 autocast" if settings.trains and settings.training["bf16"] else "")
+
+
+def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
+    """Median FLOP/s of training in earlier runs on this device with the same kind of adaptation."""
+    here = device_kind()
+    if (device == "cuda") != (here != "cpu"):
+        return None, f"no {device} on this machine to measure"
+    if not Path(settings.results).is_dir():
+        return None, "no earlier run on this device to go by"
+    speeds = [speed for stored in load_records(settings.results) for speed in _speeds(stored.record, settings)]
+    if not speeds:
+        return None, f"no earlier {settings.adaptation.name} run on this device to go by"
+    return statistics.median(speeds), f"median of {len(speeds)} earlier {settings.adaptation.name} runs on this device"
+
+
+def _speeds(record: Any, settings: Settings) -> Iterator[float]:
+    training, memory = record.training or {}, record.memory or {}
+    same = record.adaptation == settings.adaptation.name and (memory.get("kind") == "cuda") == (device_kind() != "cpu")
+    if record.status == "ok" and same and training.get("flops") and training.get("seconds"):
+        yield training["flops"] / training["seconds"]
+
+
+def bytes_of(text: str) -> int:
+    """24GB as what a common GPU of that size has; else the number of GB (10^9) or GiB (2^30); UserError otherwise."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|G)?\s*", text, re.IGNORECASE)
+    if not match:
+        raise UserError(f"--fit {text}: expected a size such as 24GB.")
+    named = GPUS.get(f"{match[1]} GB")
+    if named is not None and (match[2] or "GB").upper() != "GIB":
+        return named * MIB
+    return int(float(match[1]) * (2**30 if (match[2] or "").upper() == "GIB" else 10**9))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a run is made to fit."""
+
+    fits: bool
+    what: str
+    found: Estimate
+
+
+def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], None] = lambda _: None) -> Fitted:
+    """The largest batch that fits; where not even one row does, the cheapest change that makes it fit."""
+
+    def needed(candidate: Settings) -> Estimate:
+        step(f"{_label(candidate)}, batch {candidate.training['batch_size']}")
+        return estimate(candidate, request, thorough=False)
+
+    if not settings.trains:
+        raise UserError("--fit looks for a way to train; method=zero_shot and its like have none.")
+    least = needed(with_settings(settings, batch_size=1))
+    if least.peak_memory_bytes <= limit:
+        batch, found = _largest_batch(settings, least, limit, needed)
+        return Fitted(True, f"batch {batch} is the largest that fits", found)
+    for what, change in _changes(settings):
+        found = needed(change)
+        if found.peak_memory_bytes <= limit:
+            return Fitted(True, f"does not fit as it is; it does with {what}", found)
+    return Fitted(False, "does not fit, not even with all of: checkpointing, 8-bit optimizer, 4-bit base", least)
+
+
+_MOST_ROWS = 1024
+
+
+def _largest_batch(
+    settings: Settings, least: Estimate, limit: int, needed: Callable[[Settings], Estimate]
+) -> tuple[int, Estimate]:
+    """By doubling, then by halving the interval."""
+    low, found, high = 1, least, 2
+    while high <= _MOST_ROWS:
+        tried = needed(with_settings(settings, batch_size=high))
+        if tried.peak_memory_bytes > limit:
+            break
+        low, found, high = high, tried, 2 * high
+    while high - low > max(1, low // 8):
+        middle = (low + high) // 2
+        tried = needed(with_settings(settings, batch_size=middle))
+        if tried.peak_memory_bytes <= limit:
+            low, found = middle, tried
+        else:
+            high = middle
+    return low, found
+
+
+def _changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """What costs least first: recomputation, rounding of the optimizer's state, then of the frozen base."""
+    leaner = with_settings(settings, batch_size=1, gradient_checkpointing=True)
+    yield "training.batch_size=1 training.gradient_checkpointing=true", leaner
+    eight = with_settings(leaner, optimizer="paged_adamw_8bit")
+    yield "the same and training.optimizer=paged_adamw_8bit", eight
+    if settings.adaptation.peft is not None and not settings.adaptation.quantization:
+        config = dict(leaner.config)
+        nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+        config["adaptation"] = {**config["adaptation"], "quantization": nf4}
+        yield "checkpointing and a 4-bit base (method=qlora)", Settings(config)
+
+
+def as_data(found: Estimate) -> dict[str, Any]:
+    return asdict(found)
+
+
+def as_text(found: Estimate) -> str:
+    """What a person reads of one cell."""
+    lines = [
+        f"{found.method} on {found.model}, {found.device}, batch {found.batch}, {found.tokens} tokens, "
+        + found.precision
+        + (", gradient checkpointing" if found.gradient_checkpointing else "")
+        + ": predicted, nothing was run"
+    ]
+    if found.trainable_parameters:
+        lines.append(f"  trains {found.trainable_parameters:,} of {found.total_parameters:,} parameters")
+    lines += [f"  {name:28} {size / 2**30:8.2f} GiB" for name, size in found.parts.items() if size >= MIB // 2]
+    lines.append(f"  {'peak':28} {found.peak_memory_bytes / 2**30:8.2f} GiB")
+    if found.other_checkpointing_bytes is not None:
+        how = "without" if found.gradient_checkpointing else "with"
+        lines.append(f"  {how + ' checkpointing':28} {found.other_checkpointing_bytes / 2**30:8.2f} GiB")
+    if "train" in found.phases:
+        lines.append(f"  {'to answer in batches':28} {found.phases['infer'] / 2**30:8.2f} GiB")
+    lines.append("  fits        " + ", ".join(f"{name} {'yes' if ok else 'no'}" for name, ok in found.fits.items()))
+    if found.step_flops is not None:
+        timed = f"{found.seconds_per_step:.2g} s a step" if found.seconds_per_step else "no time"
+        lines.append(f"  time        {timed} ({found.throughput}; {found.step_flops / 1e12:.3g} TFLOP a step)")
+    return "\n".join(lines)
+
+
+def as_table(found: Sequence[Estimate]) -> str:
+    """A line a cell."""
+    head = f"{'method':22} {'precision':24} {'batch':>5} {'tokens':>6} {'peak GiB':>9}  fits"
+    return "\n".join([head, *(_line(one) for one in found), "predicted, nothing was run"])
+
+
+def _line(found: Estimate) -> str:
+    least = next((name for name, ok in found.fits.items() if ok), "none of " + ", ".join(GPUS))
+    return (
+        f"{found.method:22} {found.precision:24} {found.batch:5} {found.tokens:6} "
+        f"{found.peak_memory_bytes / 2**30:9.2f}  {least}"
+    )
+
+
+def of_run(settings: Settings, longest_row: int) -> Mapping[str, Any]:
+    """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted."""
+    device = "cpu" if device_kind() == "cpu" else "cuda"
+    checkpointing = settings.training["gradient_checkpointing"]
+    found = training_step(settings, int(settings.training["batch_size"]), longest_row, checkpointing)
+    parts = _with_overhead(found, device)
+    return {"train_peak_bytes": sum(parts.values()), "parts": parts, "tokens": longest_row}

@@ -1,0 +1,56 @@
+"""How many floating-point operations a method's training and answers take, by a stated count.
+
+A matrix of n numbers costs 2 n operations a token forwards; attention 4 x (tokens seen) x width a token and layer, on
+average over a causal row half of its length (Kaplan et al. 2020, section 2.1, with the attention term). Backwards the
+gradient of what came in costs as much again for every layer, and the gradient of the numbers as much again where
+they are trained. So full fine-tuning costs three times the forward pass and an adapter on a frozen base about twice;
+gradient checkpointing one forward pass more, but for the head (torch leaves out a layer's last product, too, which is
+counted here). Normalisation, activation functions and the optimizer are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Matrices:
+    """Numbers in matrices that every token is multiplied with."""
+
+    frozen: int
+    trained: int
+    head: int
+    # of them, those that make logits: not computed again under gradient checkpointing
+    attention_width: int
+    # width of the queries, summed over layers
+
+    @classmethod
+    def of(cls, model: Any) -> Matrices:
+        """The linear layers of a model: a packed 4-bit weight counts as the numbers it stands for."""
+        frozen = trained = 0
+        for module in model.modules():
+            if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
+                weight = module.weight
+                packed = weight.dtype.itemsize == 1
+                numbers = module.in_features * module.out_features if packed else weight.numel()
+                if weight.requires_grad:
+                    trained += numbers
+                else:
+                    frozen += numbers
+        config = model.config.get_text_config()
+        query = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        width = model.get_output_embeddings().weight.numel() if model.get_output_embeddings() is not None else 0
+        return cls(frozen, trained, width, config.num_hidden_layers * config.num_attention_heads * query)
+
+    def forward(self, tokens: float, row: float) -> float:
+        """Operations to read `tokens` in rows of `row` tokens each."""
+        return tokens * (2 * (self.frozen + self.trained) + 4 * self.attention_width * row / 2)
+
+    def training(self, tokens: float, row: float, checkpointing: bool) -> float:
+        """Operations of training steps on `tokens` in rows of `row` tokens."""
+        forward = self.forward(tokens, row)
+        again = forward - tokens * 2 * self.head if checkpointing else 0
+        return 2 * forward + again + tokens * 2 * self.trained

@@ -1,0 +1,126 @@
+"""What a method costs, and after how many requests training pays for itself.
+
+    set-up         seconds of training, of the search for its learning rate, and of building an index
+    each request   the mean time of a single request, answer included; merged where the adapter was merged
+    break-even     N = (set-up of one - set-up of the other) / (each request of the other - each request of the one)
+
+All on the machine that was measured, rented by the hour and busy with nothing else; so the price cancels out of N. A
+server that answers many requests at once pays less for each, and not in the same proportion for every method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from harness.records import Record
+from harness.report.cohorts import Cohort, Row
+from harness.report.escaping import markdown
+from harness.report.measures import number
+from harness.report.tables import Table, seeded
+from harness.report.units import MISSING, count, short
+
+_HOUR = 3600
+FORMULA = (
+    "Set-up: training, the search for its learning rate, building an index. A request: the mean of single requests, "
+    "merged where the adapter was merged. Cheaper from N requests on: N = (set-up - set-up of the other) / (request of "
+    "the other - request); the price per hour cancels out."
+)
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the machine costs by the hour, and how much it is asked."""
+
+    hour: float | None = None
+    requests_per_month: float | None = None
+
+
+def set_up_seconds(record: Record) -> float:
+    """Seconds before the first request; 0 for a prompt."""
+    spent = (
+        number(record.training, "seconds"),
+        number(record.training, "tuning_seconds"),
+        number(record.retrieval, "index_seconds"),
+    )
+    return sum(seconds for seconds in spent if seconds)
+
+
+def request_seconds(record: Record) -> float | None:
+    """Mean seconds of one request, merged where that was measured."""
+    merged = number(record.inference, "merged", "latency_ms", "mean")
+    milliseconds = merged if merged is not None else number(record.inference, "latency_ms", "mean")
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def break_even(record: Record, other: Record) -> float | None:
+    """Requests from which `record` is cheaper than `other`: 0 where it is at once, infinity where never."""
+    each, others = request_seconds(record), request_seconds(other)
+    if each is None or others is None:
+        return None
+    ahead = set_up_seconds(record) - set_up_seconds(other)
+    if each >= others:
+        return math.inf if ahead >= 0 else 0.0
+    return max(0.0, ahead / (others - each))
+
+
+def section(cohort: Cohort, prices: Prices) -> Iterator[str]:
+    """Costs of a cohort's methods, and when a trained one becomes cheaper than a prompt."""
+    rows = [row for row in cohort.rows if row.record.status == "ok" and request_seconds(row.record) is not None]
+    trained = [row for row in rows if row.record.training]
+    if not trained:
+        return
+    yield "#### Cost"
+    yield table(cohort, rows, prices).markdown()
+    yield FORMULA + _priced(prices)
+    yield from (f"- {sentence}" for sentence in sentences(cohort, trained, rows))
+
+
+def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
+    """A line a method: seconds, or money where a price is given."""
+    unit = "seconds" if prices.hour is None else "money"
+    month = prices.requests_per_month
+    headings = ["method", f"set-up ({unit})", f"1,000 requests ({unit})"]
+    lines = [
+        [markdown(seeded(cohort, row)), _amount(set_up_seconds(row.record), prices), _amount(_each(row, 1000), prices)]
+        for row in rows
+    ]
+    if month:
+        headings.append(f"a month of {count(month)} ({unit})")
+        for line, row in zip(lines, rows, strict=True):
+            line.append(_amount(_each(row, month), prices))
+    return Table(tuple(headings), tuple(map(tuple, lines)))
+
+
+def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[str]:
+    """`lora r4 is cheaper than few_shot from 312 requests on.`"""
+    prompts = [row for row in rows if not row.record.training and row.record.context in ("few_shot", "rag")]
+    for prompt in prompts:
+        for row in trained:
+            if row.record.context == "zero_shot":
+                requests = break_even(row.record, prompt.record)
+                if requests is not None:
+                    yield f"{markdown(seeded(cohort, row))} {_said(requests, markdown(prompt.name))}"
+
+
+def _said(requests: float, other: str) -> str:
+    if math.isinf(requests):
+        return f"never becomes cheaper than {other}: a request takes no less."
+    if requests == 0:
+        return f"is cheaper than {other} from the first request on."
+    return f"is cheaper than {other} from {math.ceil(requests):,} requests on."
+
+
+def _each(row: Row, requests: float) -> float:
+    return (request_seconds(row.record) or 0.0) * requests
+
+
+def _amount(seconds: float, prices: Prices) -> str:
+    if not seconds:
+        return MISSING
+    return short(seconds) if prices.hour is None else f"{seconds / _HOUR * prices.hour:,.4g}"
+
+
+def _priced(prices: Prices) -> str:
+    return "" if prices.hour is None else f" At {prices.hour:g} an hour."

@@ -1,0 +1,46 @@
+"""Costs and the number of requests after which training has paid for itself."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.records import Record
+from harness.report.cost import Prices, break_even, request_seconds, set_up_seconds
+from tests.invented import page_of, record
+
+
+def costing(method: str, training: float | None, mean_ms: float, **changes: object) -> Record:
+    made = record(method, rank=8 if training else None)
+    spent = None if training is None else {**(made.training or {}), "seconds": training, "tuning_seconds": 0.0}
+    latency = {"latency_ms": {"p50": mean_ms, "mean": mean_ms}, "merged": None}
+    return replace(made, training=spent, inference={**(made.inference or {}), **latency}, retrieval=None, **changes)  # type: ignore[arg-type]
+
+
+def test_training_pays_for_itself_after_its_seconds_are_saved_request_by_request() -> None:
+    lora, few_shot = costing("lora", 100.0, 250), costing("few_shot", None, 750)
+    assert break_even(lora, few_shot) == pytest.approx(200)
+    assert break_even(few_shot, lora) == 0  # nothing to set up
+
+
+def test_a_method_that_is_slower_to_answer_never_becomes_cheaper() -> None:
+    assert math.isinf(break_even(costing("lora", 100.0, 800), costing("few_shot", None, 750)) or 0)
+
+
+def test_set_up_counts_the_search_and_the_index_and_a_request_the_merged_adapter() -> None:
+    made = record("lora", rank=8, seconds=100.0, p50=60)
+    assert set_up_seconds(made) == 300  # its search took twice as long as its training
+    assert request_seconds(made) == pytest.approx(0.06 * 0.85)
+    assert set_up_seconds(record("rag")) == 1.2
+
+
+def test_the_report_says_from_how_many_requests_on_and_at_which_price(tmp_path: Path) -> None:
+    runs = [costing("lora", 100.0, 250), costing("few_shot", None, 750), costing("rag", None, 1250)]
+    page = page_of(tmp_path / "a", *runs)
+    assert "lora r8 is cheaper than few_shot from 200 requests on." in page
+    assert "lora r8 is cheaper than rag from 100 requests on." in page
+    assert "| few_shot | – | 750 |" in page  # noqa: RUF001
+    priced = page_of(tmp_path / "b", *runs, prices=Prices(hour=36, requests_per_month=1e6))
+    assert "a month of 1,000,000 (money)" in priced
+    assert "| lora r8 | 1 | 2.5 | 2,500 |" in priced
