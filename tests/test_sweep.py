@@ -176,7 +176,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
         (["method=no_such_method"], "method/no_such_method"),
         (
             ["method=no_such_method"],
-            "few_shot, few_shot_lora, few_shot_nearest, full, full_fp32_master, inject_questions",
+            "few_shot, few_shot_lora, few_shot_nearest, full, full_fp32_master",
         ),
         (["rank=0"], "rank=0: expected a whole number of at least 1"),
         (["method=few_shot", "context.k=50"], "context.k=50"),
