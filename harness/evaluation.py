@@ -189,12 +189,12 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def latency(respondent: Respondent, examples: Sequence[Example], *, fixed: bool = True) -> dict[str, Any]:
+def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
     """One request at a time, from the question to the answer: retrieval, rendering, tokenising, reading, answering.
 
     Milliseconds: latency_ms; first_token_ms and per_token_ms, the time of each further token (None for a choice, which
     is one constrained answer); retrieval_ms. The answer ends where the model ends it. `fixed`: the same once more with
-    an answer of measure.fixed_tokens for every method, whatever the model would say.
+    an answer of measure.fixed_tokens for every method, whatever the model would say; None where that is not asked for.
     """
     how = respondent.measure
     for example in _requested(examples, how["warmup_requests"]):
@@ -207,7 +207,7 @@ def latency(respondent: Respondent, examples: Sequence[Example], *, fixed: bool 
         "latency_ms": summary([whole for whole, _, _ in asked]),
         "first_token_ms": None if choice else summary([first for _, first, _ in asked]),
         "per_token_ms": None if choice else summary([each for _, _, each in asked if each is not None]),
-        "fixed": _fixed(respondent, examples) if fixed and how["fixed_tokens"] and how["fixed_requests"] else None,
+        "fixed": _fixed(respondent, examples) if how["fixed_tokens"] and how["fixed_requests"] else None,
     }
     if index:
         found["retrieval_ms"] = summary([1000 * seconds for seconds in index.search_seconds[searched:]])
@@ -271,12 +271,13 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     except (NotImplementedError, ValueError) as cause:  # how PEFT says that a tuner cannot
         return {"refused": f"{type(cause).__name__}: {cause}"}
     after = [answering.last_logits(respondent.model, prompt) for prompt in prompts]
-    timed = latency(respondent, examples, fixed=False)["latency_ms"]
+    timed = latency(respondent, examples)
     answers = answer(respondent, some, "answering merged")
     respondent.model.unmerge_adapter()
     said = {p["id"]: p["completion"] for p in unmerged}
     return {
-        "latency_ms": timed,
+        "latency_ms": timed["latency_ms"],
+        "fixed": timed["fixed"],
         "quality": {
             **quality(respondent.task, answers, brief=True),
             "same_answers": sum(said[p["id"]] == p["completion"] for p in answers),

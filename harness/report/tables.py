@@ -238,13 +238,15 @@ def latencies(cohort: Cohort) -> Table | None:
             short(number(row.record.inference, "fixed", "latency_ms", "p50")),
             short(number(row.record.inference, "fixed", "per_token_ms", "p50")),
             short(measures.merged_latency(row.record)),
+            short(number(row.record.inference, "merged", "fixed", "latency_ms", "p50")),
             _scientific(number(row.record.inference, "merged", "largest_logit_difference")),
         )
         for row in asked
     ]
     headings = (
         "method", "p50", "p95", "p99", "spread", "first token p50", "each further token p50", f"{fixed} p50",
-        "each of its tokens p50", "merged p50", "largest logit difference",
+        "each of its tokens p50", "merged p50", "merged, same length, p50",
+        "largest logit difference",
     )  # fmt: skip
     return Table(headings, tuple(rows)).without_empty_columns() if rows else None
 
@@ -252,7 +254,7 @@ def latencies(cohort: Cohort) -> Table | None:
 def times(cohort: Cohort) -> Table | None:
     """What each run's seconds were spent on; a part in which nothing was spent is left out."""
     spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
-    names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value))
+    names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value >= 0.01))
     rows = [
         (markdown(seeded(cohort, row)), *(short(number(parts, name) or None) for name in names)) for row, parts in spent
     ]
