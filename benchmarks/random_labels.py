@@ -5,8 +5,8 @@
 Copies ticket_routing with every label drawn anew, each as likely as the others, runs methods on it, and compares every
 pair of them by exact McNemar tests over the same items, with Holm's correction. A single draw of labels shows a winner
 by chance one time in twenty at most. So the methods' answers, which no test label has touched, are also judged by a
-thousand other draws of the test labels: exit code 1 where more than 6 % of them show a winner. About six minutes on two
-cores.
+thousand other draws of the test labels: exit code 1 where more than 6 % of them show a winner, or where the labels that
+were there show one that chance does not make (p under 0.001, corrected). About six minutes on two cores.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ METHODS = "zero_shot,few_shot,lora,full"
 LEVEL = 0.05
 DRAWS = 1000
 MOST_WINNERS = 0.06
+IMPOSSIBLE = 0.001
 Right = dict[str, list[bool]]
 
 
@@ -83,7 +84,9 @@ def verdict(answered: dict[str, dict[str, str]], labels: dict[str, str]) -> int:
         truth = {i: draw.choice(choices) for i in ids}
         found += winner(tested({method: [said[i] == truth[i] for i in ids] for method, said in answered.items()}))
     print(f"{found} of {DRAWS} draws of the test labels show a winner (at most {MOST_WINNERS:.0%} may)")
-    return int(found > MOST_WINNERS * DRAWS)
+    leaked = pairs[0][0] * len(pairs) < IMPOSSIBLE
+    print("a method knew these labels" if leaked else "no method knew these labels")
+    return int(leaked or found > MOST_WINNERS * DRAWS)
 
 
 def tested(right: Right) -> list[tuple[float, str, str, int, int]]:

@@ -74,8 +74,8 @@ def report(
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def estimate(
     context: typer.Context,
-    tokens: Annotated[int, typer.Option(help="Tokens of a training row, and of a prompt.")] = 512,
-    answer_tokens: Annotated[int, typer.Option(help="Tokens of an answer.")] = 64,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row, and of a prompt.")] = 512,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 64,
     device: Annotated[str, typer.Option(help="cuda | cpu; if not given a GPU for a shape, else this machine's.")] = "",
     fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
@@ -91,21 +91,24 @@ def estimate(
     cells = compositions([*_shape_defaults(context.args), *context.args])
     request = predict.Request(tokens, answer_tokens, device or None)
     progress = Progress("estimating")
+    step = (lambda *_: None) if as_json else progress.step
     if fit:
         if len(cells) > 1:
             raise UserError("--fit looks at one cell; choose one method.")
         limit = predict.bytes_of(fit)
-        made = predict.fit(cells[0], request, limit, lambda what: progress.step(what, 0, 0))
+        made = predict.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
         found, verdict = [made.found], f"{fit}: {made.what}"
     else:
         found, verdict = [], ""
         for done, cell in enumerate(cells, start=1):
             found.append(predict.estimate(cell, request))
-            progress.step("cells", done, len(cells))
+            step("cells", done, len(cells))
         progress.clear()
     if as_json:
         data = [predict.as_data(one) for one in found]
+        if fit:
+            data[0]["fit"] = {"limit_bytes": limit, "fits": made.fits, "how": made.what}
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
         print(predict.as_text(found[0]) if len(found) == 1 else predict.as_table(found))
@@ -117,7 +120,7 @@ def _shape_defaults(words: list[str]) -> list[str]:
     """What is meant by a shape where nothing else is said: a row at a time, with gradient checkpointing."""
     if not any(word.startswith("model=shape-") for word in words):
         return []
-    return ["++training.batch_size=1", "++training.gradient_checkpointing=true"]
+    return ["++training.batch_size=1", "++training.gradient_checkpointing=true", "measure.batch_size=1"]
 
 
 @app.command()

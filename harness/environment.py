@@ -88,10 +88,21 @@ def _first_gpu() -> tuple[str, int] | None:
         return None
     import pynvml
 
+    if (handle := first_gpu()) is None:
+        return None
+    return str(pynvml.nvmlDeviceGetName(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+
+
+def first_gpu() -> Any:
+    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None where there is no driver to ask."""
+    import pynvml
+
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        return str(pynvml.nvmlDeviceGetName(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        if first.isdigit():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        return pynvml.nvmlDeviceGetHandleByUUID(first)
     except pynvml.NVMLError:
         return None
 

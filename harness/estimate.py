@@ -14,12 +14,12 @@ import re
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from harness.environment import device_kind
+from harness.environment import describe_device, device_kind
 from harness.errors import UserError
 from harness.footprint import Footprint, answering, training_step, with_settings
+from harness.progress import spoken
 from harness.records import load_records
 from harness.settings import Settings
 
@@ -52,6 +52,8 @@ class Estimate:
     method: str
     device: str
     batch: int
+    rows_per_step: int
+    # with gradient accumulation more than a batch
     tokens: int
     precision: str
     gradient_checkpointing: bool | None
@@ -65,10 +67,16 @@ class Estimate:
     trainable_parameters: int
     total_parameters: int
     fits: dict[str, bool]
+    # training and answering, which a run does one after the other
     step_flops: float | None
     seconds_per_step: float | None
     # from the throughput of earlier runs on this device; None where there are none
     throughput: str
+
+    @property
+    def needed(self) -> int:
+        """Bytes for the whole run, answering included."""
+        return max(self.phases.values())
 
 
 def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
@@ -78,16 +86,17 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
     answered = answering(settings, int(settings.measure["batch_size"]), request.tokens, request.answer_tokens)
     parts = _with_overhead(answered, device)
     phases = {"infer": sum(parts.values())}
-    train, other, flops = None, None, None
+    train, other, flops, rows = None, None, None, batch
     if settings.trains:
-        train = training_step(settings, batch, request.tokens)
+        train = training_step(settings, batch, request.tokens, device=device)
         parts = _with_overhead(train, device)
         phases = {"train": sum(parts.values()), **phases}
-        again = bool(settings.training["gradient_checkpointing"])
-        flops = train.matrices.training(batch * request.tokens, request.tokens, again)
+        rows = batch * int(settings.training["gradient_accumulation_steps"])
+        flops = train.matrices.training(rows * request.tokens, request.tokens, train.checkpointing)
         if thorough:
-            checkpointing = not settings.training["gradient_checkpointing"]
-            other = sum(_with_overhead(training_step(settings, batch, request.tokens, checkpointing), device).values())
+            flipped = training_step(settings, batch, request.tokens, not train.checkpointing, device)
+            if flipped.checkpointing != train.checkpointing:
+                other = sum(_with_overhead(flipped, device).values())
     peak = sum(parts.values())
     speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
     return Estimate(
@@ -95,17 +104,17 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
         method=_label(settings),
         device=device,
         batch=batch,
+        rows_per_step=rows,
         tokens=request.tokens,
-        precision=settings.model["dtype"]
-        + (", bf16 autocast" if settings.trains and settings.training["bf16"] else ""),
-        gradient_checkpointing=bool(settings.training["gradient_checkpointing"]) if settings.trains else None,
+        precision=_precision(settings),
+        gradient_checkpointing=train.checkpointing if train else None,
         peak_memory_bytes=peak,
         parts=parts,
         phases=phases,
         other_checkpointing_bytes=other,
         trainable_parameters=train.trainable_parameters if train else 0,
         total_parameters=(train or answered).total_parameters,
-        fits={name: peak <= size * MIB for name, size in GPUS.items()},
+        fits={name: max(phases.values()) <= size * MIB for name, size in GPUS.items()},
         step_flops=flops,
         seconds_per_step=flops / speed if flops and speed else None,
         throughput=said,
@@ -137,23 +146,20 @@ def _precision(settings: Settings) -> str:
 
 
 def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
-    """Median FLOP/s of training in earlier runs on this device with the same kind of adaptation."""
-    here = device_kind()
-    if (device == "cuda") != (here != "cpu"):
+    """Median FLOP/s of training in earlier runs on this very device with the same kind of adaptation."""
+    if (device == "cuda") != (device_kind() != "cpu"):
         return None, f"no {device} on this machine to measure"
-    if not Path(settings.results).is_dir():
-        return None, "no earlier run on this device to go by"
-    speeds = [speed for stored in load_records(settings.results) for speed in _speeds(stored.record, settings)]
-    if not speeds:
-        return None, f"no earlier {settings.adaptation.name} run on this device to go by"
-    return statistics.median(speeds), f"median of {len(speeds)} earlier {settings.adaptation.name} runs on this device"
-
-
-def _speeds(record: Any, settings: Settings) -> Iterator[float]:
-    training, memory = record.training or {}, record.memory or {}
-    same = record.adaptation == settings.adaptation.name and (memory.get("kind") == "cuda") == (device_kind() != "cpu")
-    if record.status == "ok" and same and training.get("flops") and training.get("seconds"):
-        yield training["flops"] / training["seconds"]
+    name, (here, _) = settings.adaptation.name, describe_device()
+    try:
+        earlier = [stored.record for stored in load_records(settings.results)]
+    except UserError:  # no results yet
+        earlier = []
+    alike = [r for r in earlier if r.status == "ok" and r.adaptation == name and r.environment.get("device") == here]
+    trained = [r.training for r in alike if r.training and r.training.get("flops") and r.training.get("seconds")]
+    if not trained:
+        return None, f"no earlier {name} run on this device in {settings.results} to go by"
+    speeds = [training["flops"] / training["seconds"] for training in trained]
+    return statistics.median(speeds), f"median of {len(speeds)} earlier {name} runs on this device"
 
 
 def bytes_of(text: str) -> int:
@@ -186,17 +192,22 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
     if not settings.trains:
         raise UserError("--fit looks for a way to train; method=zero_shot and its like have none.")
     least = needed(with_settings(settings, batch_size=1))
-    if least.peak_memory_bytes <= limit:
+    if least.needed <= limit:
         batch, found = _largest_batch(settings, least, limit, needed)
-        return Fitted(True, f"batch {batch} is the largest that fits", found)
+        return Fitted(True, f"batch {batch} fits, {_step_above(batch)} more does not", found)
     for what, change in _changes(settings):
         found = needed(change)
-        if found.peak_memory_bytes <= limit:
+        if found.needed <= limit:
             return Fitted(True, f"does not fit as it is; it does with {what}", found)
-    return Fitted(False, "does not fit, not even with all of: checkpointing, 8-bit optimizer, 4-bit base", least)
+    return Fitted(False, "does not fit, not even with checkpointing and a 4-bit base", least)
 
 
 _MOST_ROWS = 1024
+
+
+def _step_above(batch: int) -> int:
+    """How finely the largest batch is looked for."""
+    return max(1, batch // 8)
 
 
 def _largest_batch(
@@ -206,30 +217,40 @@ def _largest_batch(
     low, found, high = 1, least, 2
     while high <= _MOST_ROWS:
         tried = needed(with_settings(settings, batch_size=high))
-        if tried.peak_memory_bytes > limit:
+        if tried.needed > limit:
             break
         low, found, high = high, tried, 2 * high
-    while high - low > max(1, low // 8):
+    while high - low > _step_above(low):
         middle = (low + high) // 2
         tried = needed(with_settings(settings, batch_size=middle))
-        if tried.peak_memory_bytes <= limit:
+        if tried.needed <= limit:
             low, found = middle, tried
         else:
             high = middle
     return low, found
 
 
+_NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+_LORA = {"_target_": "peft.LoraConfig", "r": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+
+
 def _changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
-    """What costs least first: recomputation, rounding of the optimizer's state, then of the frozen base."""
+    """What costs least first: recomputation, rounding of the optimizer's state, fewer trained numbers, a 4-bit base."""
     leaner = with_settings(settings, batch_size=1, gradient_checkpointing=True)
     yield "training.batch_size=1 training.gradient_checkpointing=true", leaner
     eight = with_settings(leaner, optimizer="paged_adamw_8bit")
-    yield "the same and training.optimizer=paged_adamw_8bit", eight
-    if settings.adaptation.peft is not None and not settings.adaptation.quantization:
-        config = dict(leaner.config)
-        nf4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
-        config["adaptation"] = {**config["adaptation"], "quantization": nf4}
-        yield "checkpointing and a 4-bit base (method=qlora)", Settings(config)
+    yield "these and training.optimizer=paged_adamw_8bit", eight
+    if settings.adaptation.peft is None:
+        yield "checkpointing and method=lora rank=8", _adapted(leaner, "lora", peft=_LORA)
+        yield "checkpointing and method=qlora rank=8", _adapted(leaner, "qlora", peft=_LORA, quantization=_NF4)
+    elif not settings.adaptation.quantization:
+        named = f"{settings.method}, 4-bit"
+        yield "checkpointing and a 4-bit base, as method=qlora has it", _adapted(leaner, named, quantization=_NF4)
+
+
+def _adapted(settings: Settings, method: str, **parts: Any) -> Settings:
+    config = dict(settings.config)
+    return Settings({**config, "method": method, "adaptation": {**config["adaptation"], **parts}})
 
 
 def as_data(found: Estimate) -> dict[str, Any]:
@@ -255,7 +276,10 @@ def as_text(found: Estimate) -> str:
         lines.append(f"  {'to answer in batches':28} {found.phases['infer'] / 2**30:8.2f} GiB")
     lines.append("  fits        " + ", ".join(f"{name} {'yes' if ok else 'no'}" for name, ok in found.fits.items()))
     if found.step_flops is not None:
-        timed = f"{found.seconds_per_step:.2g} s a step" if found.seconds_per_step else "no time"
+        each = found.seconds_per_step
+        timed = (
+            f"{each:.2g} s a step, {spoken(1000 * each / found.rows_per_step)} for 1,000 rows" if each else "no time"
+        )
         lines.append(f"  time        {timed} ({found.throughput}; {found.step_flops / 1e12:.3g} TFLOP a step)")
     return "\n".join(lines)
 
@@ -278,6 +302,6 @@ def of_run(settings: Settings, longest_row: int) -> Mapping[str, Any]:
     """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted."""
     device = "cpu" if device_kind() == "cpu" else "cuda"
     checkpointing = settings.training["gradient_checkpointing"]
-    found = training_step(settings, int(settings.training["batch_size"]), longest_row, checkpointing)
+    found = training_step(settings, int(settings.training["batch_size"]), longest_row, checkpointing, device)
     parts = _with_overhead(found, device)
     return {"train_peak_bytes": sum(parts.values()), "parts": parts, "tokens": longest_row}

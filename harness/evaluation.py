@@ -49,7 +49,8 @@ class Respondent:
         return scorer(self.task)
 
     def prompt(self, example: Example) -> Prompt:
-        return self.encoder.fit(self.context, example, self.longest - self.task.max_new_tokens)
+        most = max(self.task.max_new_tokens, self.measure.get("fixed_tokens") or 0)
+        return self.encoder.fit(self.context, example, self.longest - most)
 
     @property
     def longest(self) -> int:

@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_iter
 
 from harness import models, targets
 from harness.adaptation import Adaptation, cuts_off_checkpoints
+from harness.errors import UserError
 from harness.flops import Matrices
 from harness.settings import Settings
 
@@ -36,7 +37,7 @@ BLOCK = 64  # weights that share a quantisation constant (bitsandbytes' default)
 _BLOCK_OF_BLOCKS = 256  # constants that share one, where they are quantised themselves
 _SMALLEST_8BIT = 4096  # numbers in a parameter from which bitsandbytes keeps its state in 8 bits
 _STATE_BLOCK = 256
-_COMPLETION = 8  # tokens of the rows that the loss is on; what they are changes nothing here
+_COMPLETION = 8  # tokens of the rows that the loss is on; the head takes all of a row, as it does on a CPU
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Footprint:
 
     parts: dict[str, int]
     matrices: Matrices
+    checkpointing: bool = False
+    # whether it was really on: prefix tuning knows none
     trainable_parameters: int = 0
     total_parameters: int = 0
 
@@ -71,6 +74,10 @@ class Sketch:
         with torch.device("meta"):
             model = models.outline(settings.model)
             if adaptation.quantization:
+                if not adaptation.quantization.get("load_in_4bit"):
+                    raise UserError("harness estimate knows a base in 4 bits, not in 8: adaptation.quantization.")
+                if (adaptation.peft or {}).get("use_dora"):
+                    raise UserError("harness estimate does not know DoRA on a 4-bit base.")
                 _pack(model, adaptation.quantization)
             if adaptation.peft is not None:
                 from peft import get_peft_model
@@ -104,16 +111,27 @@ class Sketch:
                 self.ledger.enter(tensor, label)
 
 
-def training_step(settings: Settings, batch: int, tokens: int, checkpointing: bool | None = None) -> Footprint:
-    """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say where it is not given."""
+def training_step(
+    settings: Settings, batch: int, tokens: int, checkpointing: bool | None = None, device: str = "cpu"
+) -> Footprint:
+    """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say where it is not given.
+
+    device: cpu | cuda, where optimizers work in one kernel instead of parameter by parameter.
+    """
     sketch = Sketch.of(settings)
     model, training, ledger = sketch.model, settings.training, sketch.ledger
-    _train_like_trl(sketch, training["gradient_checkpointing"] if checkpointing is None else checkpointing)
+    asked = training["gradient_checkpointing"] if checkpointing is None else checkpointing
+    again = bool(asked) and not cuts_off_checkpoints(model)
+    _train_like_trl(sketch, again)
     trained = [p for p in model.parameters() if p.requires_grad]
     with sketch.mode, _silent():
         ledger.now("optimizer states")
         with ledger:
             optimizer_bytes, optimizer = _warm_optimizer(model, training)
+            if training["gradient_accumulation_steps"] > 1:  # from the second batch on there are gradients already
+                ledger.now("gradients")
+                for parameter in trained:
+                    parameter.grad = torch.empty_like(parameter)
         ledger.begin()
         with ledger, torch.autocast("cpu", torch.bfloat16, enabled=bool(training["bf16"])):
             ids = torch.zeros(batch, tokens, dtype=torch.long)
@@ -127,12 +145,12 @@ def training_step(settings: Settings, batch: int, tokens: int, checkpointing: bo
                 ledger.enter(parameter.grad, "gradients")
             ledger.now("temporaries of the optimizer")
             torch.nn.utils.clip_grad_norm_(trained, training["max_grad_norm"])
-            if optimizer is not None:
+            if optimizer is not None and not _in_one_kernel(optimizer, device):
                 optimizer.step()
     parts = ledger.at_the_peak()
     if optimizer_bytes:
         parts["optimizer states"] = optimizer_bytes
-    return Footprint(parts, Matrices.of(model), sum(p.numel() for p in trained), _numbers(model))
+    return Footprint(parts, Matrices.of(model), again, sum(p.numel() for p in trained), _numbers(model))
 
 
 def answering(settings: Settings, batch: int, tokens: int, answer_tokens: int) -> Footprint:
@@ -156,7 +174,7 @@ def answering(settings: Settings, batch: int, tokens: int, answer_tokens: int) -
     answering_bytes = reading - parts.get("activations", 0) - parts.get("KV cache", 0) + grown
     if answering_bytes > reading:  # the cache of a long answer outweighs what reading the prompt takes
         parts = {**{n: b for n, b in parts.items() if n != "activations"}, "KV cache": grown}
-    return Footprint(parts, Matrices.of(sketch.model), 0, _numbers(sketch.model))
+    return Footprint(parts, Matrices.of(sketch.model), False, 0, _numbers(sketch.model))
 
 
 class Ledger(TorchDispatchMode):
@@ -224,9 +242,10 @@ class Ledger(TorchDispatchMode):
 class _Packed(nn.Linear):
     """A linear layer with a weight of 4 bits a number and its constants, as bitsandbytes holds it."""
 
-    def __init__(self, linear: nn.Linear, nested: bool) -> None:
+    def __init__(self, linear: Any, nested: bool) -> None:
         nn.Module.__init__(self)
-        self.in_features, self.out_features = linear.in_features, linear.out_features
+        across = isinstance(linear, nn.Linear)  # else Conv1D, whose weight lies the other way
+        self.out_features, self.in_features = linear.weight.shape if across else linear.weight.shape[::-1]
         numbers = linear.weight.numel()
         blocks = -(-numbers // BLOCK)
         self.weight = nn.Parameter(torch.empty((numbers + 1) // 2, dtype=torch.uint8), requires_grad=False)
@@ -259,7 +278,7 @@ def _pack(model: Any, quantization: Any) -> None:
     head, nested = model.get_output_embeddings(), bool(quantization.get("bnb_4bit_use_double_quant"))
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Linear) and child is not head:
+            if type(child).__name__ in ("Linear", "Conv1D") and child is not head:
                 setattr(module, name, _Packed(child, nested))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
@@ -285,10 +304,16 @@ def _give_fake_tensors(model: Any) -> None:
 def _train_like_trl(sketch: Sketch, checkpointing: bool) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
+    if sketch.adaptation.quantization:  # as SFTTrainer does, after the QLoRA paper
+        for name, parameter in sketch.model.named_parameters():
+            if parameter.requires_grad and "lora_magnitude_vector" not in name:
+                with sketch.mode:
+                    parameter.data = torch.empty(parameter.shape, dtype=torch.bfloat16)
+                    sketch.ledger.enter(parameter, "adapter")
     add_fused_lm_head(sketch.base, outputs=("log_probs", "entropy", "is_top1"))
     sketch.base.base_model.register_forward_hook(sketch.past_the_layers)
     sketch.model.train()
-    if checkpointing and not cuts_off_checkpoints(sketch.model):
+    if checkpointing:
         sketch.model.gradient_checkpointing_enable({"use_reentrant": False})
         if hasattr(sketch.model, "enable_input_require_grads"):
             sketch.model.enable_input_require_grads()
@@ -300,6 +325,11 @@ def _labels(ids: torch.Tensor) -> torch.Tensor:
     return labels
 
 
+def _in_one_kernel(optimizer: Any, device: str) -> bool:
+    """Whether a step makes nothing of its own, as training's fused AdamW on a GPU."""
+    return device == "cuda" and isinstance(optimizer, torch.optim.Adam)  # AdamW is one
+
+
 def _warm_optimizer(model: Any, training: Any) -> tuple[int, Any]:
     """An optimizer with its state, as after a first step; or the bytes of one whose kernels take no fake tensor."""
     from harness.training import optimizer_class
@@ -307,9 +337,12 @@ def _warm_optimizer(model: Any, training: Any) -> tuple[int, Any]:
     kind, options = optimizer_class(training, 1e-4)
     trained = [p for p in model.parameters() if p.requires_grad]
     if kind.__module__.startswith("bitsandbytes"):
+        from bitsandbytes.optim.optimizer import Optimizer1State
+
+        states = 1 if issubclass(kind, Optimizer1State) else 2
         embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
         in_8_bits = options.get("optim_bits") == 8 or "8bit" in kind.__name__
-        return sum(_state_bytes(p.numel(), in_8_bits and id(p) not in embeddings) for p in trained), None
+        return sum(states * _state_bytes(p.numel(), in_8_bits and id(p) not in embeddings) for p in trained), None
     optimizer = kind(trained, **options)
     for parameter in trained:
         parameter.grad = torch.empty_like(parameter)
@@ -319,10 +352,10 @@ def _warm_optimizer(model: Any, training: Any) -> tuple[int, Any]:
 
 
 def _state_bytes(numbers: int, in_8_bits: bool) -> int:
-    """Two states a number: of 8 bits, with a float32 a block, where the parameter is large enough, else of 32."""
+    """Of one state: 8 bits a number, with a float32 a block, where the parameter is large enough, else 32."""
     if in_8_bits and numbers >= _SMALLEST_8BIT:
-        return 2 * (numbers + 4 * -(-numbers // _STATE_BLOCK))
-    return 8 * numbers
+        return numbers + 4 * -(-numbers // _STATE_BLOCK)
+    return 4 * numbers
 
 
 def _cached(cache: Any) -> Iterator[torch.Tensor]:

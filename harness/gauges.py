@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from harness.environment import first_gpu
 from harness.memory import give_back
 
 _STATUS = Path("/proc/self/status")
@@ -33,10 +34,14 @@ class Resident:
     kind = "rss"
 
     def __init__(self) -> None:
+        self._swapped = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """What is resident from here on is the run's."""
         _warm_up()
         give_back()
         self._baseline = _status("VmRSS")
-        self._swapped = 0
 
     def reset(self) -> None:
         if _CLEAR.exists():
@@ -96,6 +101,10 @@ class Cuda:
             "process": self._own or None,
         }
 
+    def begin(self) -> None:
+        """What is in use was read before this process used the device; what it has made ready is let go."""
+        torch.cuda.empty_cache()
+
     def release(self) -> None:
         torch.cuda.empty_cache()
 
@@ -111,21 +120,22 @@ class Cuda:
 
 
 class Driver:
-    """What NVIDIA's driver says of the first GPU; nothing where it cannot be asked."""
+    """What NVIDIA's driver says of the GPU that is used; nothing where it cannot be asked."""
 
     def __init__(self) -> None:
         import pynvml
 
         self._nvml = pynvml
-        try:
-            pynvml.nvmlInit()
-            self._handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        except pynvml.NVMLError:
-            self._handle = None
+        self._handle = first_gpu()
 
     def used(self) -> int:
-        """Bytes in use on the device, by anybody."""
-        return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).used) if self._handle else 0
+        """Bytes in use on the device, by anybody; what the driver keeps for itself is not among them."""
+        if not self._handle:
+            return 0
+        try:
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle, version=self._nvml.nvmlMemory_v2).used)
+        except self._nvml.NVMLError:
+            return 0
 
     def used_by(self, process: int) -> int:
         """Bytes that a process has; 0 where the driver does not say (in a container it may know others' numbers)."""
@@ -138,7 +148,7 @@ class Driver:
         return next((int(p.usedGpuMemory or 0) for p in running if p.pid == process), 0)
 
     def slowed(self) -> set[str]:
-        """Why the clock is lower than it could be, where heat or power is the reason."""
+        """Why the clock is lower than it could be: heat, hardware, power brake; not the ordinary power limit."""
         if not self._handle:
             return set()
         try:

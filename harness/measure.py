@@ -75,6 +75,11 @@ class Meter:
         self._gauge: Resident | Cuda = Cuda() if torch.cuda.is_available() else Resident()
         self._neighbours = Neighbours()
 
+    def begin(self) -> None:
+        """From here on what the process has is the run's; a GPU's free memory was read when the meter was made."""
+        gc.collect()
+        self._gauge.begin()
+
     @property
     def kind(self) -> str:
         """cuda | rss."""

@@ -28,11 +28,12 @@ from harness.weights import adapt
 
 def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, Predictions]:
     """Carry a planned run out in this process: its record with status ok and every item's answer, or an exception."""
+    meter = Meter()
     started, began = time.time(), now()
     settings.adaptation.check()
     transformers.set_seed(settings.seeds["train"])
     models.make_ready(settings.model)
-    meter = Meter()
+    meter.begin()
 
     with meter.spending("data"):
         task = settings.load_task()
@@ -87,7 +88,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         retention=forgotten,
         memory=meter.as_record(),
         seconds=meter.seconds(now() - began),
-        contaminated=contaminated(meter, settings.measure["latency_requests"]),
+        contaminated=contaminated(meter, settings.measure["latency_requests"], training),
         environment=describe_environment(task.data_sha256, started),
     )
     return record, predictions
@@ -98,9 +99,11 @@ def _mean(predictions: Predictions, field: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def contaminated(meter: Meter, requests: int) -> dict[str, list[str]]:
-    """By figure, what disturbed it or makes too little of it."""
+def contaminated(meter: Meter, requests: int, training: dict[str, Any] | None = None) -> dict[str, list[str]]:
+    """By figure, what disturbed it or makes too little of it; training's is copied with the figures where shared."""
     found = meter.contaminated()
+    if training and training.get("contaminated"):
+        found["training"] = training["contaminated"]
     if requests < LEAST_REQUESTS:
         found["latency"] = [*found.get("latency", ()), f"{requests} requests, fewer than {LEAST_REQUESTS}"]
     return found

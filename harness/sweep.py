@@ -109,10 +109,10 @@ def compositions(overrides: list[str]) -> list[Settings]:
     added = [f"hydra.searchpath=[file://{own}]"] if own else []
     with _environment(tempfile.gettempdir()), hydra.initialize_config_dir(str(places.CONF), version_base="1.3"):
         try:
-            found = [_composed([*job, *added]) for job in _jobs(words, added)]
+            found = [hydra.compose("config", overrides=[*job, *added]) for job in _jobs(words, added)]
+            return [Settings(OmegaConf.to_container(config, resolve=True)) for config in found]  # type: ignore[arg-type]
         except (HydraException, OmegaConfBaseException) as cause:
             raise UserError(_explained(cause)) from cause
-    return [Settings(OmegaConf.to_container(config, resolve=True)) for config in found]  # type: ignore[arg-type]
 
 
 def _jobs(words: list[str], added: list[str]) -> list[list[str]]:
@@ -123,10 +123,6 @@ def _jobs(words: list[str], added: list[str]) -> list[list[str]]:
     given = {word.split("=", 1)[0].lstrip("+") for word in words}
     kept = [param for param in params if param.split("=", 1)[0].lstrip("+") not in given]
     return _split([*kept, *words])
-
-
-def _composed(words: list[str]) -> DictConfig:
-    return hydra.compose("config", overrides=words)
 
 
 def _split(words: list[str]) -> list[list[str]]:

@@ -174,6 +174,8 @@ def _arguments(
 ) -> SFTConfig:
     by_epoch = "epoch" if evaluates else "no"
     named = settings["optimizer"] if isinstance(settings["optimizer"], str) else "adamw_torch"
+    if named == "adamw_torch" and torch.cuda.is_available():
+        named = "adamw_torch_fused"  # the same steps, in one kernel and without temporaries of all parameters
     return SFTConfig(
         output_dir=folder,
         num_train_epochs=settings["epochs"],

@@ -60,12 +60,22 @@ def adapt(
                 base = settings.adaptation.restore(settings.model, folder)
             return base, {**json.loads(facts.read_text()), "shared": True}
         base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
+        training["contaminated"] = meter.contaminated().get("training", [])
         if settings.measure["estimate"]:
-            from harness.estimate import of_run
-
-            training["estimated"] = of_run(settings, rows.longest)
+            training["estimated"] = _estimated(settings, rows)
         with meter.spending("save"):
             return base, {**_keep(settings, base, training, folder), "shared": False}
+
+
+def _estimated(settings: Settings, rows: Rows) -> Any:
+    """What would have been predicted; None for what the estimate does not know: a finished training is worth more."""
+    from harness.estimate import of_run
+
+    try:
+        return of_run(settings, rows.longest)
+    except Exception as cause:  # whatever a new tuner does on tensors without data
+        print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
+        return None
 
 
 def _rows(
@@ -99,6 +109,7 @@ def _tune(
     rates, began = settings.learning_rates, now()
     best: tuple[Base, dict[str, Any]] | None = None
     tried: dict[str, float] = {}
+    peaks: dict[str, dict[str, int | None]] = {}
     for rate in rates:
         with meter.phase("load"):
             began_loading = now()
@@ -109,6 +120,7 @@ def _tune(
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
         trial = train(base, rows, unseen, settings.training, rate, seed, meter, _labelled(progress, label))
         trial["load_seconds"] = loading
+        peaks = {**meter.peaks, **peaks}  # of the first trial: later ones have the best so far beside them
         meter.settle()
         if len(rates) > 1:
             respondent = Respondent(task, base, shown, settings.measure, progress)
@@ -117,6 +129,7 @@ def _tune(
         if best is None or _merit(trial) > _merit(best[1]):
             best = base, trial
     assert best is not None
+    meter.peaks |= {phase: peaks[phase] for phase in ("load", "train")}
     base, chosen = best
     parts = {"training": "seconds", "validation": "validation_seconds", "save": "save_seconds", "load": "load_seconds"}
     spent = {part: chosen[name] for part, name in parts.items()}

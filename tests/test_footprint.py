@@ -1,6 +1,7 @@
 """What a step holds in memory, found without data: held against what torch really allocates."""
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from harness import estimate, sweep
+from harness.environment import describe_device
 from harness.errors import UserError
 from harness.flops import Matrices
 from harness.footprint import Sketch, answering, training_step, with_settings
 from harness.measure import Meter
 from harness.settings import Settings
 from harness.training import Rows, train
+from tests.invented import record, store
 
 TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
 TOKENS = 48
@@ -169,8 +172,14 @@ def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkp
     assert stated == pytest.approx(counter.get_total_flops(), rel=0.12 if checkpointing else 0.08)
 
 
-def test_a_time_comes_from_earlier_runs_on_this_device(tmp_path: Path) -> None:
-    asked = settings("method=lora", f"results={tmp_path / 'none'}")
-    found = estimate.estimate(asked, estimate.Request(tokens=32, device="cpu"), thorough=False)
-    assert found.seconds_per_step is None
-    assert "no earlier run" in found.throughput
+def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
+    asked = settings("method=lora", f"results={tmp_path / 'results'}")
+    request = estimate.Request(tokens=32, device="cpu")
+    assert estimate.estimate(asked, request, thorough=False).seconds_per_step is None
+    for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
+        made = record("lora", rank=8, seed=int(flops < 5e9))
+        trained = {**(made.training or {}), "flops": flops, "seconds": 2.0}
+        store(tmp_path / "results", replace(made, training=trained, environment={**made.environment, "device": device}))
+    found = estimate.estimate(asked, request, thorough=False)
+    assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
+    assert "1 earlier lora runs" in found.throughput

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from trl import SFTTrainer
@@ -56,7 +57,7 @@ def test_percentiles_of_latency() -> None:
 
 
 LORA = {"_target_": "peft.LoraConfig", "r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
-SECONDS, BYTES = 0.4, 400 * MIB
+SECONDS, BYTES = 1.5, 400 * MIB
 
 
 def trained(meter: Meter) -> dict[str, Any]:
@@ -107,7 +108,9 @@ def test_other_processes_on_the_cpu_are_remarked_and_own_work_is_not() -> None:
         neighbours.stop("infer")
         return neighbours
 
-    alone = work().share("infer")
+    if psutil.cpu_percent(interval=0.3) > 30:
+        pytest.skip("the machine is busy already")
+    alone = work()
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
         crowded = work()
@@ -115,7 +118,8 @@ def test_other_processes_on_the_cpu_are_remarked_and_own_work_is_not() -> None:
         for other in others:
             other.kill()
             other.wait()
-    assert crowded.share("infer") > alone + 0.2
+    assert alone.share("infer") < 0.15
+    assert crowded.share("infer") > 0.25
     assert "of the CPUs" in crowded.remark("infer")[0]
 
 

@@ -55,13 +55,13 @@ def request_seconds(record: Record) -> float | None:
 
 
 def break_even(record: Record, other: Record) -> float | None:
-    """Requests from which `record` is cheaper than `other`: 0 where it is at once, infinity where never."""
+    """Requests from which on `record` is cheaper than `other`: 0 where it always is, infinity where not for long."""
     each, others = request_seconds(record), request_seconds(other)
     if each is None or others is None:
         return None
     ahead = set_up_seconds(record) - set_up_seconds(other)
     if each >= others:
-        return math.inf if ahead >= 0 else 0.0
+        return 0.0 if ahead < 0 and each == others else math.inf
     return max(0.0, ahead / (others - each))
 
 
@@ -106,7 +106,7 @@ def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[s
 
 def _said(requests: float, other: str) -> str:
     if math.isinf(requests):
-        return f"never becomes cheaper than {other}: a request takes no less."
+        return f"does not pay for itself against {other}: a request takes no less."
     if requests == 0:
         return f"is cheaper than {other} from the first request on."
     return f"is cheaper than {other} from {math.ceil(requests):,} requests on."

@@ -137,6 +137,7 @@ def _three_decimals(value: float | None) -> str:
 def _training_time(record: Record) -> str:
     seconds = number(record.training, "seconds")
     mark = f" {SHARED}" if at(record.training, "shared") is True else ""
+    mark += f" {CONTAMINATED}" if measures.contaminated(record).get("training") else ""
     return MISSING if seconds is None else short(seconds) + mark
 
 
