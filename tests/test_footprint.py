@@ -1,5 +1,6 @@
 """What a step holds in memory, found without data: held against what torch really allocates."""
 
+import json
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
 from harness import estimate, sweep
+from harness.cli import app
 from harness.environment import describe_device
 from harness.errors import UserError
 from harness.flops import Matrices
@@ -183,3 +186,26 @@ def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp
     found = estimate.estimate(asked, request, thorough=False)
     assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
     assert "1 earlier lora runs" in found.throughput
+
+
+def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
+    once, twice = (settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
+    assert training_step(twice, 8, 256).peak > training_step(once, 8, 256).peak
+    request = estimate.Request(tokens=16, device="cpu")
+    flops = [estimate.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
+    assert flops[1] == 2 * flops[0]
+
+
+def test_what_is_not_known_is_refused_in_a_sentence() -> None:
+    with pytest.raises(UserError, match="not in 8"):
+        training_step(settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8)
+    with pytest.raises(UserError, match="DoRA"):
+        training_step(settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8)
+
+
+def test_the_command_prints_json_and_what_makes_it_fit() -> None:
+    words = ["estimate", "model=tiny", "method=lora", "--tokens", "16", "--fit", "24GB", "--json"]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0
+    found = json.loads(said.stdout)
+    assert found["fit"]["fits"] and sum(found["parts"].values()) == found["peak_memory_bytes"]
