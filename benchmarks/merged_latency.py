@@ -50,7 +50,7 @@ def fill(model: torch.nn.Module) -> None:
     """Numbers as after training: an untrained LoRA adds nothing."""
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():
-        if "lora_B" in name:
+        if "lora_" in name:
             torch.nn.init.normal_(parameter, std=0.01)
 
 
