@@ -74,7 +74,8 @@ def section(cohort: Cohort, prices: Prices) -> Iterator[str]:
     yield "#### Cost"
     yield table(cohort, rows, prices).markdown()
     yield FORMULA + _priced(prices)
-    yield from (f"- {sentence}" for sentence in sentences(cohort, trained, rows))
+    if said := [f"- {sentence}" for sentence in sentences(cohort, trained, rows)]:
+        yield "\n".join(said)
 
 
 def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
