@@ -106,9 +106,9 @@ def parameters(model: Any) -> tuple[int, int]:
 
 
 def cuts_off_checkpoints(model: Any) -> bool:
-    """Whether gradient checkpointing would cut an adapter off: what prefix tuning learns is a cache of keys and values,
+    """Whether gradient checkpointing would cut an adapter off.
 
-    which transformers drops where a layer is computed a second time.
+    What prefix tuning learns is a cache of keys and values, which transformers drops where a layer is computed again.
     """
     config = getattr(model, "active_peft_config", None)
     return bool(getattr(config, "is_prompt_learning", False)) and hasattr(config, "prefix_projection")

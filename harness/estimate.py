@@ -28,8 +28,9 @@ GPUS = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB"
 """MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200."""
 CUDA_CONTEXT = 512 * MIB  # driver's context and kernels, H100 class; not measured by this project
 CUDA_OVERHEAD = 0.06  # of what a step makes and frees: the caching allocator's rounding; not measured by this project
-CPU_LIBRARIES = 150 * MIB
-CPU_OVERHEAD = 0.04  # of what a step makes and frees: the heap's holes and the kernels' own buffers (the same)
+# Both from benchmarks/estimate_vs_measured.py, its LoRA rows:
+CPU_LIBRARIES = 150 * MIB  # pages of libraries and trainer that a first step touches
+CPU_OVERHEAD = 0.04  # of what a step makes and frees: the heap's holes and the kernels' own buffers
 PASSING = ("activations", "logits", "gradients", "temporaries of the optimizer")
 
 
@@ -194,7 +195,8 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
     least = needed(with_settings(settings, batch_size=1))
     if least.needed <= limit:
         batch, found = _largest_batch(settings, least, limit, needed)
-        return Fitted(True, f"batch {batch} fits, {_step_above(batch)} more does not", found)
+        beyond = f"{_step_above(batch)} more does not" if batch < _MOST_ROWS else "more was not tried"
+        return Fitted(True, f"batch {batch} fits, {beyond}", found)
     for what, change in _changes(settings):
         found = needed(change)
         if found.needed <= limit:

@@ -14,7 +14,6 @@ bitsandbytes' 8-bit optimizers is counted by its rule.
 from __future__ import annotations
 
 import contextlib
-import copy
 import weakref
 from collections import Counter
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from harness.errors import UserError
 from harness.flops import Matrices
 from harness.settings import Settings
 
-BLOCK = 64  # weights that share a quantisation constant (bitsandbytes' default)
+_BLOCK = 64  # weights that share a quantisation constant (bitsandbytes' default)
 _BLOCK_OF_BLOCKS = 256  # constants that share one, where they are quantised themselves
 _SMALLEST_8BIT = 4096  # numbers in a parameter from which bitsandbytes keeps its state in 8 bits
 _STATE_BLOCK = 256
@@ -64,7 +63,6 @@ class Sketch:
     mode: FakeTensorMode
     ledger: Ledger
     adaptation: Adaptation
-    config: dict[str, Any]
 
     @classmethod
     def of(cls, settings: Settings) -> Sketch:
@@ -86,7 +84,7 @@ class Sketch:
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with mode:
             _give_fake_tensors(model)
-        sketch = cls(model, mode, Ledger(), adaptation, dict(settings.config))
+        sketch = cls(model, mode, Ledger(), adaptation)
         sketch._enter_parameters()
         return sketch
 
@@ -247,7 +245,7 @@ class _Packed(nn.Linear):
         across = isinstance(linear, nn.Linear)  # else Conv1D, whose weight lies the other way
         self.out_features, self.in_features = linear.weight.shape if across else linear.weight.shape[::-1]
         numbers = linear.weight.numel()
-        blocks = -(-numbers // BLOCK)
+        blocks = -(-numbers // _BLOCK)
         self.weight = nn.Parameter(torch.empty((numbers + 1) // 2, dtype=torch.uint8), requires_grad=False)
         self.register_buffer("absmax", torch.empty(blocks, dtype=torch.uint8 if nested else torch.float32))
         if nested:
@@ -382,6 +380,4 @@ def _silent() -> Iterator[None]:
 
 def with_settings(settings: Settings, **training: Any) -> Settings:
     """The settings with other values of `training`."""
-    config = copy.deepcopy(dict(settings.config))
-    config["training"] = {**config["training"], **training}
-    return Settings(config)
+    return Settings({**settings.config, "training": {**settings.training, **training}})
