@@ -1,26 +1,44 @@
 """How a model answers: choices by likelihood, text by greedy generation, and one request at a time for latency.
 
-A choice's score is the sum of log p(choice tokens and end of turn | prompt). The prompt is read once; all choices share
-its cache, and their tokens are read together as one tree: a node for each distinct beginning, which sees the prompt and
-its own ancestors (the attention of SpecInfer, Miao et al. 2023, used for scoring). The scores are those of separate
-sequences. What all prompts begin with (instructions, demonstrations, the chat template's own words) is read once.
+A choice's score is the sum of log p(choice tokens and end of turn | prompt). With a shared prefix (`shared_prefix`)
+what all prompts begin with is read once, many prompts are read side by side, and an item's choices are read with its
+prompt as one tree: a node for each distinct beginning, which sees the prompt and its own ancestors (the attention of
+SpecInfer, Miao et al. 2023, used for scoring). Without one, every choice is a sequence of its own, and text is what
+transformers generates: the reference, and the way for a model whose attention cannot be shared.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
-from transformers.cache_utils import DynamicLayer
+from transformers import GenerationConfig
 
 from harness.measure import now
 from harness.prompts import Encoder
+from harness.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
 
+T = TypeVar("T")
 Progress = Callable[[int, int], None]
-_WORTH_SHARING = 4  # tokens
+
+_TOKENS = {"cpu": 512, "cuda": 8192}
+"""Tokens that are read at once: enough to keep the device busy."""
+_ROWS = {"cpu": 16, "cuda": 128}
+"""Answers that are generated at once, unless measure.batch_size says it."""
+_ROOM = {"cpu": 2**14, "cuda": 2**19}
+"""Tokens whose keys and values are held at once while generating, those of the prefix not counted."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt's token ids, and those of each choice with the end of the turn."""
+
+    prompt: Sequence[int]
+    choices: Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -32,177 +50,332 @@ class Decoded:
     first_token_seconds: float
 
 
-@dataclass(frozen=True)
-class Beginning:
-    """What several prompts begin with, read once; a prompt goes on from its cache and is then cut off it again."""
-
-    ids: tuple[int, ...]
-    cache: Any
-    length: int
-    # of the cache: the ids, and a learned prefix where there is one
-
-    def rest(self, prompt: Sequence[int]) -> list[int]:
-        return list(prompt[len(self.ids) :])
-
-    def clear(self) -> None:
-        """Cut off what was read after the beginning."""
-        if surplus := self.cache.get_seq_length() - self.length:
-            self.cache.crop(-surplus)
-
-
-@torch.inference_mode()
-def shared_beginning(model: Any, prompts: Sequence[Sequence[int]]) -> Beginning | None:
-    """The common beginning of some prompts; None where there is hardly one, or where a cache cannot be cut back."""
-    if len(prompts) < 2:
-        return None
-    first, last = min(map(list, prompts)), max(map(list, prompts))  # in lexical order: what these two share, all share
-    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
-    shared = min(shared, min(map(len, prompts)) - 1)  # at least one token of each prompt is its own
-    if shared < _WORTH_SHARING:
-        return None
-    cache = _read_prompt(model, first[:shared]).past_key_values
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
-        return None
-    return Beginning(tuple(first[:shared]), cache, cache.get_seq_length())
-
-
 @torch.inference_mode()
 def score_choices(
-    model: Any, prompt: Sequence[int], choices: Sequence[Sequence[int]], beginning: Beginning | None = None
-) -> list[float]:
-    """Log-likelihood of each choice after a prompt.
-
-    prompt: token ids. choices: token ids of each choice, end of turn included. Returns one number a choice, in nats.
-    """
-    tree = _Tree.of(choices)
-    read = _read_prompt(model, prompt, beginning)
-    first = read.logits[0, -1].float().log_softmax(-1)
-    if not tree.tokens:
-        return [float(first[choice[0]]) for choice in choices]
-    seen = read.past_key_values.get_seq_length()
-    logits = _decoder(model)(
-        input_ids=torch.tensor([tree.tokens], device=first.device),
-        attention_mask=tree.mask(seen, read.logits.dtype).to(first.device),
-        position_ids=torch.tensor([tree.depths], device=first.device) + seen,
-        past_key_values=read.past_key_values,
-    ).logits[0]
-    following = logits.float().log_softmax(-1)
-    return [
-        float(first[choice[0]]) + sum(float(following[node, token]) for node, token in tree.path(choice))
-        for choice in choices
-    ]
+    model: Any, questions: Sequence[Question], prefix: SharedPrefix | None, progress: Progress
+) -> list[list[float]]:
+    """Log-likelihood of each choice of each question after its prompt, in nats."""
+    if prefix is None:
+        return _surviving(lambda left, _: _score_apart(model, questions, left), len(questions), 1, progress)
+    with prefix.reading():
+        return _surviving(
+            lambda left, tokens: _score_together(prefix, questions, left, tokens),
+            len(questions),
+            _TOKENS[prefix.device.type],
+            progress,
+        )
 
 
 @torch.inference_mode()
 def generate(
     model: Any,
     encoder: Encoder,
-    prompts: Sequence[list[int]],
+    prompts: Sequence[Sequence[int]],
     most: int,
-    batch_size: int,
+    batch_size: int | None,
+    prefix: SharedPrefix | None,
     progress: Progress,
-    beginning: Beginning | None = None,
 ) -> list[list[int]]:
-    """Greedy completions of at most `most` tokens, in the order of the prompts; batches of similar length."""
-    completions: dict[int, list[int]] = {}
-    for rows in _batches([len(prompt) for prompt in prompts], batch_size, padded=_can_be_padded(model)):
-        answers = _generate_batch(model, encoder, [prompts[i] for i in rows], most, beginning)
-        completions |= dict(zip(rows, answers, strict=True))
-        progress(len(completions), len(prompts))
-    return [completions[i] for i in range(len(prompts))]
+    """Greedy completions of at most `most` tokens, in the order of the prompts.
+
+    batch_size: answers at once; None where it shall suit the device. What does not fit into memory is tried again in
+    batches of half the size.
+    """
+    size = batch_size or _ROWS[model.device.type]
+    if prefix is None:
+        return _surviving(
+            lambda left, rows: _generate_apart(model, encoder, prompts, left, most, rows), len(prompts), size, progress
+        )
+    with prefix.reading():
+        return _surviving(
+            lambda left, rows: _generate_together(prefix, prompts, left, most, encoder.end_of_turn, rows),
+            len(prompts),
+            size,
+            progress,
+        )
 
 
-def _batches(lengths: Sequence[int], size: int, *, padded: bool) -> list[list[int]]:
-    """Indices in batches of at most `size`, longest first; without padding a batch has one length."""
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
-        if batches and len(batches[-1]) < size and (padded or lengths[batches[-1][0]] == lengths[i]):
-            batches[-1].append(i)
+def _surviving(
+    work: Callable[[list[int], int], Iterator[tuple[int, T]]], count: int, size: int, progress: Progress
+) -> list[T]:
+    """What `work` finds for the indices left, in batches of a size that is halved when memory does not suffice."""
+    done: dict[int, T] = {}
+    while len(done) < count:
+        try:
+            for index, found in work([i for i in range(count) if i not in done], size):
+                done[index] = found
+                progress(len(done), count)
+        except RuntimeError as cause:
+            if size == 1 or not _out_of_memory(cause):
+                raise
+            size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+    return [done[i] for i in range(count)]
+
+
+def _out_of_memory(cause: RuntimeError) -> bool:
+    return isinstance(cause, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause)
+
+
+def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int]) -> Iterator[tuple[int, list[float]]]:
+    """The definition: a choice after its prompt is one sequence, read from its first token to its last but one."""
+    for i in left:
+        scores = []
+        for choice in questions[i].choices:
+            ids = torch.tensor([[*questions[i].prompt, *choice[:-1]]], device=model.device)
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=len(choice)).logits
+            following = logits[0].float().log_softmax(-1)
+            scores.append(float(following.gather(1, torch.tensor(choice, device=ids.device)[:, None]).sum()))
+        yield i, scores
+
+
+def _score_together(
+    prefix: SharedPrefix, questions: Sequence[Question], left: Sequence[int], tokens: int
+) -> Iterator[tuple[int, list[float]]]:
+    """Questions side by side, prompt and tree of choices in one row, those of similar length together."""
+    rests = {i: prefix.rest(questions[i].prompt) for i in left}
+    trees = {i: _tree(tuple(map(tuple, questions[i].choices))) for i in left}
+    sizes = {i: len(rests[i]) + len(trees[i].tokens) for i in left}
+    for some in _batches(sorted(left, key=lambda i: sizes[i], reverse=True), sizes, tokens):
+        rows, branched = _trees_in_rows(prefix, [rests[i] for i in some], [trees[i] for i in some])
+        logits = prefix.read(rows, logits=1 + branched).float()
+        totals = logits.logsumexp(-1)
+        for row, i in enumerate(some):
+            columns, said = trees[i].predicted
+            found = (logits[row, columns, said] - totals[row, columns]).tolist()
+            yield i, [sum(found[start:stop]) for start, stop in trees[i].spans]
+
+
+def _batches(order: Sequence[int], sizes: dict[int, int], tokens: int) -> Iterator[list[int]]:
+    """Consecutive indices whose rows, padded to the first and longest, hold at most so many tokens; at least one."""
+    some: list[int] = []
+    for i in order:
+        if some and (len(some) + 1) * sizes[some[0]] > tokens:
+            yield some
+            some = []
+        some.append(i)
+    if some:
+        yield some
+
+
+def _trees_in_rows(prefix: SharedPrefix, rests: Sequence[Sequence[int]], trees: Sequence[_Tree]) -> tuple[Rows, int]:
+    """Each prompt's own tokens, padded on the left so that all end in one column, and after it its tree of choices.
+
+    Returns the rows and the columns that the trees take.
+    """
+    stem, crown = max(map(len, rests)), max(len(tree.tokens) for tree in trees)
+    shape = len(rests), stem + crown
+    tokens, depths = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    seen = torch.eye(stem + crown, dtype=torch.bool).repeat(len(rests), 1, 1)
+    causal = torch.ones(stem, stem, dtype=torch.bool).tril()
+    for row, (rest, tree) in enumerate(zip(rests, trees, strict=True)):
+        begin, end = stem - len(rest), stem + len(tree.tokens)
+        tokens[row, begin:end] = torch.tensor([*rest, *tree.tokens])
+        depths[row, begin:end] = torch.tensor([*range(len(rest)), *(len(rest) + depth for depth in tree.depths)])
+        seen[row, begin:stem, begin:stem] = causal[begin:, begin:]
+        seen[row, stem:end, begin:stem] = True
+        seen[row, stem:end, stem:end] = tree.seen
+    return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(seen, prefix)), crown
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The distinct beginnings of some sequences; a sequence's last token is predicted and never read."""
+
+    tokens: list[int]
+    depths: list[int]
+    seen: torch.Tensor
+    # shape (nodes, nodes): a node sees its ancestors and itself
+    predicted: tuple[list[int], list[int]]
+    # what is predicted where, sequence after sequence: the column (0 the prompt's end, then the nodes) and the token
+    spans: list[tuple[int, int]]
+    # of `predicted`, each sequence's part
+
+
+@functools.lru_cache(maxsize=1024)
+def _tree(sequences: tuple[tuple[int, ...], ...]) -> _Tree:
+    nodes: dict[tuple[int, int], int] = {}
+    # by its parent (-1 the root) and its token
+    tokens: list[int] = []
+    depths, parents = [], []
+    said: list[int] = []
+    columns, spans = [], []
+    for sequence in sequences:
+        at, begun = -1, len(said)
+        for depth, token in enumerate(sequence):
+            columns.append(at + 1)
+            said.append(token)
+            if depth == len(sequence) - 1:
+                break
+            if (at, token) not in nodes:
+                nodes[at, token] = len(tokens)
+                tokens.append(token)
+                depths.append(depth)
+                parents.append(at)
+            at = nodes[at, token]
+        spans.append((begun, len(said)))
+    seen = torch.eye(len(tokens), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            seen[node] |= seen[parent]
+    return _Tree(tokens, depths, seen, (columns, said), spans)
+
+
+@dataclass
+class _Answer:
+    """An answer under way, in a row of keys and values: from slot `start` on `length` of the prompt's, then its own."""
+
+    index: int
+    start: int
+    length: int
+    ids: list[int] = field(default_factory=list)
+
+    @property
+    def slot(self) -> int:
+        """Where the last token, which is not read yet, belongs."""
+        return self.start + self.length + len(self.ids) - 1
+
+    def ended(self, most: int, end: int) -> bool:
+        return self.ids[-1] == end or len(self.ids) == most
+
+
+def _generate_together(
+    prefix: SharedPrefix, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, end: int, rows: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Rows leave when their answer ends, and the prompts that wait take their places, the longest first."""
+    rests = {i: prefix.rest(prompts[i]) for i in left}
+    waiting = sorted(left, key=lambda i: len(rests[i]))
+    room = len(rests[waiting[-1]]) + most
+    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // room))
+    own = prefix.own(rows, room)
+    active: list[_Answer] = []
+    while waiting or active:
+        free = rows - len(active)
+        if waiting and free and (free >= rows // 4 or not active):
+            width = len(rests[waiting[-1]])
+            some = [waiting.pop() for _ in range(min(free, len(waiting), max(1, _TOKENS[prefix.device.type] // width)))]
+            new = [_Answer(i, width - len(rests[i]), len(rests[i])) for i in some]
+            own.aim(slice(len(active), len(active) + len(new)), torch.arange(width).expand(len(new), width))
+            logits = prefix.read(plain_rows([rests[i] for i in some], prefix), own)
         else:
-            batches.append([i])
-    return batches
+            new, active = active, []
+            slots = torch.tensor([[answer.slot] for answer in new])
+            own.aim(slice(0, len(new)), slots)
+            logits = prefix.read(_next_tokens(prefix, new, own.seen), own)
+        for answer, token in zip(new, logits[:, -1].argmax(-1).tolist(), strict=True):
+            answer.ids.append(token)
+        active += new
+        for row in reversed(range(len(active))):
+            if active[row].ended(most, end):
+                yield active[row].index, active[row].ids
+                last = active.pop()
+                if row < len(active):
+                    own.move(len(active), row)
+                    active[row] = last
+
+
+def _next_tokens(prefix: SharedPrefix, answers: Sequence[_Answer], seen: int) -> Rows:
+    """The last token of each answer; it sees its row's slots from the first that is no padding to its own."""
+    tokens = torch.tensor([answer.ids[-1:] for answer in answers])
+    depths = torch.tensor([[answer.slot - answer.start] for answer in answers])
+    slots, starts = torch.arange(seen), torch.tensor([[answer.start] for answer in answers])
+    visible = (slots >= starts) & (slots <= starts + depths)
+    return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(visible[:, None], prefix))
+
+
+def _generate_apart(
+    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, rows: int
+) -> Iterator[tuple[int, list[int]]]:
+    """What transformers generates, in batches of similar length; a batch has one length where padding would disturb."""
+    sizes = {i: len(prompts[i]) for i in left}
+    some: list[int] = []
+    for i in sorted(left, key=lambda i: sizes[i], reverse=True):
+        if some and (len(some) == rows or (sizes[i] < sizes[some[0]] and not _can_be_padded(model))):
+            yield from _generate_batch(model, encoder, prompts, some, most)
+            some = []
+        some.append(i)
+    yield from _generate_batch(model, encoder, prompts, some, most)
 
 
 def _can_be_padded(model: Any) -> bool:
     """Whether rows of a batch may differ in length: a soft prompt stands before the padding, which would shift it."""
-    return not _has_learned_prompt(model) or hasattr(model.active_peft_config, "prefix_projection")
-
-
-def _has_learned_prompt(model: Any) -> bool:
-    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+    return not has_learned_prompt(model) or hasattr(model.active_peft_config, "prefix_projection")
 
 
 def _generate_batch(
-    model: Any, encoder: Encoder, prompts: list[list[int]], most: int, beginning: Beginning | None
-) -> list[list[int]]:
-    if beginning is None or _has_learned_prompt(model):  # whose own generate puts the prompt before the ids
-        shared: tuple[int, ...] = ()
-        cache = None
-    else:
-        beginning.clear()
-        shared, cache = beginning.ids, copy.deepcopy(beginning.cache)
-        cache.batch_repeat_interleave(len(prompts))
-    rests = [prompt[len(shared) :] for prompt in prompts]
-    padded = encoder.tokenizer.pad({"input_ids": rests}, padding_side="left", return_tensors="pt")
-    before = torch.tensor(shared, dtype=torch.long).expand(len(prompts), len(shared))
-    ids = torch.cat([before, padded["input_ids"]], dim=1).to(model.device)
-    mask = torch.cat([torch.ones_like(before), padded["attention_mask"]], dim=1).to(model.device)
-    out = model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        past_key_values=cache,
+    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], some: Sequence[int], most: int
+) -> Iterator[tuple[int, list[int]]]:
+    padded = encoder.tokenizer.pad(
+        {"input_ids": [list(prompts[i]) for i in some]}, padding_side="left", return_tensors="pt"
+    ).to(model.device)
+    greedily = GenerationConfig(
         max_new_tokens=most,
         do_sample=False,
+        repetition_penalty=1.0,
         eos_token_id=encoder.end_of_turn,
         pad_token_id=encoder.tokenizer.pad_token_id,
     )
-    return [_until(row, encoder.end_of_turn) for row in out[:, ids.shape[1] :].tolist()]
+    out = model.generate(
+        input_ids=padded["input_ids"], attention_mask=padded["attention_mask"], generation_config=greedily
+    )
+    said = out[:, padded["input_ids"].shape[1] :].tolist()
+    yield from zip(some, (_until(row, encoder.end_of_turn) for row in said), strict=True)
 
 
 @torch.inference_mode()
 def decode(
-    model: Any, prompt: Sequence[int], end_of_turn: int | None, most: int, choices: Sequence[Sequence[int]] = ()
+    model: Any,
+    prompt: Sequence[int],
+    end_of_turn: int | None,
+    most: int,
+    choices: Sequence[Sequence[int]] = (),
+    prefix: SharedPrefix | None = None,
 ) -> Decoded:
     """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
 
-    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens.
+    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: what a
+    server has read before the request comes; None where it reads the whole prompt.
     """
-    start = now()
-    read = _read_prompt(model, prompt)
-    ids = [_pick(read.logits, [], choices)]
-    first_token = now()
-    while ids[-1] != end_of_turn and len(ids) < (most if not choices else max(map(len, choices))):
-        read = _decoder(model)(
-            input_ids=torch.tensor([ids[-1:]], device=read.logits.device),
-            past_key_values=read.past_key_values,
-        )
-        ids.append(_pick(read.logits, ids, choices))
-    return Decoded(_until(ids, end_of_turn), now() - start, first_token - start)
+    most = most if not choices else max(map(len, choices))
+    with contextlib.nullcontext() if prefix is None else prefix.reading():
+        start = now()
+        steps = _steps(model, prompt) if prefix is None else _steps_after(prefix, prompt, most)
+        ids = [_pick(next(steps), [], choices)]
+        first_token = now()
+        while ids[-1] != end_of_turn and len(ids) < most:
+            ids.append(_pick(steps.send(ids[-1]), ids, choices))
+        return Decoded(_until(ids, end_of_turn), now() - start, first_token - start)
 
 
 @torch.inference_mode()
 def last_logits(model: Any, prompt: Sequence[int]) -> torch.Tensor:
     """Logits of the first answer token; shape (vocabulary,)."""
-    return _read_prompt(model, prompt).logits[0, -1].float()
+    return read(model, prompt).logits[0, -1].float()
 
 
-def _read_prompt(model: Any, prompt: Sequence[int], beginning: Beginning | None = None) -> Any:
-    """Read a prompt, keep its cache; logits at the last position only."""
-    if beginning is not None:
-        beginning.clear()
-        rest = torch.tensor([beginning.rest(prompt)], device=model.device)
-        return _decoder(model)(input_ids=rest, past_key_values=beginning.cache, use_cache=True, logits_to_keep=1)
-    ids = torch.tensor([list(prompt)], device=model.device)
-    return model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True, logits_to_keep=1)
+def _steps(model: Any, prompt: Sequence[int]) -> Any:
+    """Logits after a prompt, then after each token that is sent."""
+    out = read(model, prompt)
+    while True:
+        token = yield out.logits[0, -1]
+        ids = torch.tensor([[token]], device=out.logits.device)
+        out = decoder(model)(input_ids=ids, past_key_values=out.past_key_values)
 
 
-def _decoder(model: Any) -> Any:
-    """The model that reads on from a cache: a learned prefix or soft prompt is in the cache already."""
-    return model.base_model if _has_learned_prompt(model) else model
+def _steps_after(prefix: SharedPrefix, prompt: Sequence[int], most: int) -> Any:
+    """The same, where what the prompt begins with has been read."""
+    rest = prefix.rest(prompt)
+    own, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
+    own.aim(slice(0, 1), torch.arange(len(rest))[None])
+    logits = prefix.read(plain_rows([rest], prefix), own)
+    while True:
+        answer.ids.append((yield logits[0, -1]))
+        own.aim(slice(0, 1), torch.tensor([[answer.slot]]))
+        logits = prefix.read(_next_tokens(prefix, [answer], own.seen), own)
 
 
-def _pick(logits: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[int]]) -> int:
-    scores = logits[0, -1]
+def _pick(scores: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[int]]) -> int:
     if not choices:
         return int(scores.argmax())
     allowed = sorted({c[len(so_far)] for c in choices if list(c[: len(so_far)]) == so_far and len(c) > len(so_far)})
@@ -213,44 +386,3 @@ def _until(ids: Sequence[int], end: int | None) -> list[int]:
     """Ids up to the end of the turn, which is kept."""
     kept = list(ids)
     return kept[: kept.index(end) + 1] if end in kept else kept
-
-
-@dataclass(frozen=True)
-class _Tree:
-    """The distinct beginnings of some sequences; a sequence's last token is predicted and never read."""
-
-    tokens: list[int]
-    parents: list[int]
-    # index of the node before, -1 at the root
-    depths: list[int]
-    nodes: dict[tuple[int, ...], int]
-
-    @classmethod
-    def of(cls, sequences: Sequence[Sequence[int]]) -> _Tree:
-        tree = cls([], [], [], {})
-        for sequence in sequences:
-            for length in range(1, len(sequence)):
-                tree._add(tuple(sequence[:length]))
-        return tree
-
-    def _add(self, beginning: tuple[int, ...]) -> None:
-        if beginning not in self.nodes:
-            self.nodes[beginning] = len(self.tokens)
-            self.tokens.append(beginning[-1])
-            self.parents.append(self.nodes.get(beginning[:-1], -1))
-            self.depths.append(len(beginning) - 1)
-
-    def mask(self, seen: int, dtype: torch.dtype) -> torch.Tensor:
-        """Additive attention mask, shape (1, 1, nodes, seen + nodes): the prompt, the ancestors, itself."""
-        n = len(self.tokens)
-        visible = torch.zeros(n, n, dtype=torch.bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                visible[node] = visible[parent]
-            visible[node, node] = True
-        visible = torch.cat([torch.ones(n, seen, dtype=torch.bool), visible], dim=1)
-        return torch.zeros(n, seen + n, dtype=dtype).masked_fill_(~visible, torch.finfo(dtype).min)[None, None]
-
-    def path(self, sequence: Sequence[int]) -> list[tuple[int, int]]:
-        """(node, next token) along a sequence, after its first token."""
-        return [(self.nodes[tuple(sequence[:i])], sequence[i]) for i in range(1, len(sequence))]

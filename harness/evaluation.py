@@ -6,7 +6,7 @@ quality(task, answers)       # {"metric": "accuracy", "value": 0.61, "low": 0.43
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from harness.models import Base
 from harness.progress import Progress
 from harness.prompts import Encoder, Prompt
 from harness.scoring import Judge, scorer
+from harness.shared_prefix import SharedPrefix
 from harness.stats import interval
 from harness.tasks import Example, Task
 
@@ -65,33 +66,71 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
     """
     most = respondent.task.max_new_tokens
     prompts = {example.id: respondent.prompt(example) for example in examples}
-    fits = {example.id: len(prompts[example.id].ids) + most <= respondent.longest for example in examples}
-    spoken = [example for example in examples if fits[example.id] and (freely or not example.choices)]
-    shared = _shared(respondent, [prompts[example.id].ids for example in examples if fits[example.id]])
-    began = now()
-    generated = answering.generate(
-        respondent.model,
-        respondent.encoder,
-        [prompts[example.id].ids for example in spoken],
-        most,
-        respondent.measure["batch_size"],
-        lambda done, total: respondent.progress.step(label, done, total),
-        shared,
-    )
-    each = 1000 * (now() - began) / max(1, len(spoken))
-    completions = {example.id: ids for example, ids in zip(spoken, generated, strict=True)}
+    fitting = [example for example in examples if len(prompts[example.id].ids) + most <= respondent.longest]
+    prefix = _prefix(respondent, [prompts[example.id].ids for example in fitting])
+    said = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
+    scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
     predictions = []
-    for done, example in enumerate(examples, start=1):
+    for example in examples:
         row = _asked(respondent, example, prompts[example.id])
-        if not fits[example.id]:
-            row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
-        elif example.choices:
-            row |= _judge_choice(respondent, example, prompts[example.id].ids, completions.get(example.id), shared)
-            respondent.progress.step(f"{label}: scoring", done, len(examples))
+        if example.id in scored.found:
+            row |= _judge_choice(respondent, example, scored.found[example.id], said.found.get(example.id))
+            row["milliseconds"] = scored.milliseconds
+        elif example.id in said.found:
+            row |= _judge_text(respondent, example, said.found[example.id])
+            row["milliseconds"] = said.milliseconds
         else:
-            row |= _judge_text(respondent, example, completions[example.id], each)
+            row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
         predictions.append(row)
     return predictions
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a model said to some examples, by id, and the milliseconds that each took in its batch."""
+
+    found: dict[str, Any]
+    milliseconds: float
+
+    @classmethod
+    def timed(cls, examples: Sequence[Example], work: Callable[[], list[Any]]) -> _Found:
+        began = now()
+        found = work()
+        seconds = now() - began
+        return cls({e.id: one for e, one in zip(examples, found, strict=True)}, 1000 * seconds / max(1, len(found)))
+
+
+def _generate(
+    respondent: Respondent,
+    examples: Sequence[Example],
+    prompts: dict[str, Prompt],
+    prefix: SharedPrefix | None,
+    label: str,
+) -> _Found:
+    asked = [prompts[example.id].ids for example in examples]
+    most, size = respondent.task.max_new_tokens, respondent.measure["batch_size"]
+    model, encoder, progress = respondent.model, respondent.encoder, respondent.progress.labelled(label)
+    return _Found.timed(examples, lambda: answering.generate(model, encoder, asked, most, size, prefix, progress))
+
+
+def _score(
+    respondent: Respondent,
+    examples: Sequence[Example],
+    prompts: dict[str, Prompt],
+    prefix: SharedPrefix | None,
+    label: str,
+) -> _Found:
+    choices = [[respondent.encoder.completion(choice) for choice in example.choices] for example in examples]
+    asked = [answering.Question(prompts[e.id].ids, encoded) for e, encoded in zip(examples, choices, strict=True)]
+    return _Found.timed(
+        examples,
+        lambda: answering.score_choices(respondent.model, asked, prefix, respondent.progress.labelled(label)),
+    )
+
+
+def _prefix(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    """What all prompts begin with, read once; None where that is not wanted or cannot be."""
+    return SharedPrefix.of(respondent.model, prompts) if respondent.measure["prefix_cache"] else None
 
 
 def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str, Any]:
@@ -111,7 +150,7 @@ def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str
     }
 
 
-def _judge_text(respondent: Respondent, example: Example, ids: list[int], milliseconds: float) -> dict[str, Any]:
+def _judge_text(respondent: Respondent, example: Example, ids: list[int]) -> dict[str, Any]:
     task, text = respondent.task, respondent.encoder.decode(ids)
     metrics = respondent.judge(text, example)
     return {
@@ -119,26 +158,13 @@ def _judge_text(respondent: Respondent, example: Example, ids: list[int], millis
         "score": metrics[task.metric],
         "metrics": metrics,
         "completion_tokens": len(ids),
-        "milliseconds": milliseconds,
     }
 
 
-def _shared(respondent: Respondent, prompts: list[list[int]]) -> answering.Beginning | None:
-    return answering.shared_beginning(respondent.model, prompts) if respondent.measure["prefix_cache"] else None
-
-
 def _judge_choice(
-    respondent: Respondent,
-    example: Example,
-    prompt: list[int],
-    generated: list[int] | None,
-    shared: answering.Beginning | None,
+    respondent: Respondent, example: Example, scores: list[float], generated: list[int] | None
 ) -> dict[str, Any]:
     """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
-    began = now()
-    encoded = [respondent.encoder.completion(choice) for choice in example.choices]
-    scores = answering.score_choices(respondent.model, prompt, encoded, shared)
-    seconds = now() - began
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
     said = None if generated is None else respondent.encoder.decode(generated)
     chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))
@@ -154,8 +180,7 @@ def _judge_choice(
         "score": metrics[respondent.task.metric],
         "metrics": metrics,
         "log_likelihoods": {choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
-        "completion_tokens": len(encoded[example.choices.index(chosen)]),
-        "milliseconds": 1000 * seconds,
+        "completion_tokens": len(respondent.encoder.completion(chosen)),
     }
 
 
@@ -215,6 +240,19 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, An
     return found
 
 
+def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any] | None:
+    """Latency on a server that has read what all prompts begin with, and how many tokens that is.
+
+    Every other latency is of one that reads each prompt from its first token. None where no prefix is shared.
+    """
+    prefix = _prefix(respondent, [respondent.prompt(example).ids for example in examples])
+    if prefix is None:
+        return None
+    asked = _requested(examples, respondent.measure["latency_requests"])
+    whole = [_timed(respondent, example, prefix=prefix)[0] for example in asked]
+    return {"tokens": len(prefix.ids), "latency_ms": summary(whole)}
+
+
 def _requested(examples: Sequence[Example], count: int) -> list[Example]:
     return [examples[i % len(examples)] for i in range(count)]
 
@@ -232,12 +270,12 @@ def _fixed(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any
 
 
 def _timed(
-    respondent: Respondent, example: Example, fixed_tokens: int | None = None
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
 ) -> tuple[float, float, float | None]:
     """Milliseconds of one request as a server would have it: whole, to the first token, and of each further token."""
     respondent.context.forget()
     began = now()
-    before, decoded = _request(respondent, example, fixed_tokens)
+    before, decoded = _request(respondent, example, fixed_tokens, prefix)
     whole = now() - began
     further = len(decoded.ids) - 1
     each = 1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None
@@ -246,7 +284,7 @@ def _timed(
 
 
 def _request(
-    respondent: Respondent, example: Example, fixed_tokens: int | None = None
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
 ) -> tuple[float, answering.Decoded]:
     """Answer one question; seconds until the model begins, and what it said."""
     began = now()
@@ -255,7 +293,7 @@ def _request(
     before = now() - began
     end = None if fixed_tokens else respondent.encoder.end_of_turn
     most = fixed_tokens or respondent.task.max_new_tokens
-    return before, answering.decode(respondent.model, prompt.ids, end, most, choices)
+    return before, answering.decode(respondent.model, prompt.ids, end, most, choices, prefix)
 
 
 def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _QUIET_SECONDS = 15.0
@@ -30,6 +31,10 @@ class Progress:
         left = f", about {spoken((now - self._began) / done * (total - done))} left" if 0 < done < total else ""
         text = f"{self.title}  {label} {done}/{total}{left}" if total else f"{self.title}  {label}"
         self._write(text)
+
+    def labelled(self, label: str) -> Callable[[int, int], None]:
+        """`step` for one step."""
+        return lambda done, total: self.step(label, done, total)
 
     def clear(self) -> None:
         """Take the line away before something lasting is printed."""

@@ -25,6 +25,7 @@ from harness.progress import Progress
 from harness.prompts import Encoder
 from harness.rules import Rule, as_rule
 from harness.settings import Settings, environment_identity
+from harness.shared_prefix import SharedPrefix
 from harness.stats import paired_difference
 from harness.tasks import Task, load_task, read_rows
 
@@ -78,8 +79,9 @@ def measure(base: Base, probe: Probe, how: Mapping[str, Any], progress: Progress
     encoder = respondent.encoder
     bits = {id: bits_per_byte(base.model, encoder, text) for id, text in probe.passages.items()}
     prompts = [encoder.prompt([{"role": "user", "content": asked}]) for asked, _ in probe.instructions.values()]
+    prefix = SharedPrefix.of(base.model, prompts) if how["prefix_cache"] else None
     said = answering.generate(
-        base.model, encoder, prompts, _LONGEST, how["batch_size"], lambda done, total: progress.step(label, done, total)
+        base.model, encoder, prompts, _LONGEST, how["batch_size"], prefix, progress.labelled(label)
     )
     kept = {
         id: float(rule.kept(encoder.decode(ids), {}))

@@ -16,7 +16,7 @@ import transformers
 from harness import models
 from harness.contexts import bind
 from harness.environment import describe_environment
-from harness.evaluation import Predictions, Respondent, answer, latency, merged, quality, retrieval
+from harness.evaluation import Predictions, Respondent, answer, latency, merged, prefix_cached, quality, retrieval
 from harness.flops import Matrices
 from harness.measure import LEAST_REQUESTS, Meter, now
 from harness.progress import Progress
@@ -56,6 +56,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         seconds = meter.spent["inference"]
         with meter.spending("latency"):
             timed = latency(respondent, test)
+            cached = prefix_cached(respondent, test)
     with meter.spending("validation"):
         checked = answer(respondent, validation, "answering validation")
     with meter.spending("retention"):
@@ -76,6 +77,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             "first_token_ms": timed["first_token_ms"],
             "per_token_ms": timed["per_token_ms"],
             "fixed": timed["fixed"],
+            "prefix_cached": cached,
             "merged": folded,
             "items_per_second": len(test) / seconds,
             "prompt_tokens": asked,

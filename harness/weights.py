@@ -118,7 +118,7 @@ def _tune(
         seed = settings.seeds["train"]
         transformers.set_seed(seed)
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        trial = train(base, rows, unseen, settings.training, rate, seed, meter, _labelled(progress, label))
+        trial = train(base, rows, unseen, settings.training, rate, seed, meter, progress.labelled(label))
         trial["load_seconds"] = loading
         peaks = {**meter.peaks, **peaks}  # of the first trial: later ones have the best so far beside them
         meter.settle()
@@ -173,7 +173,3 @@ def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
         environment_identity(),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _labelled(progress: Progress, label: str) -> Any:
-    return lambda done, total: progress.step(label, done, total)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from harness import models
-from harness.answering import decode, generate, score_choices, shared_beginning
+from harness.answering import Question, decode, generate, score_choices
 from harness.prompts import Encoder
+from harness.shared_prefix import SharedPrefix
 
 TINY = {
     "name": "tiny",
@@ -73,11 +74,144 @@ def separately(model: Any, prompt: list[int], choice: list[int]) -> float:
     return float(following.gather(1, torch.tensor(choice)[:, None]).sum())
 
 
-def test_the_tree_scores_choices_as_separate_sequences_do(base: models.Base) -> None:
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+def prefix_of(base: models.Base, prompts: list[list[int]]) -> SharedPrefix:
+    prefix = SharedPrefix.of(base.model, prompts)
+    assert prefix is not None
+    return prefix
+
+
+def scores(base: models.Base, prompts: list[list[int]], prefix: SharedPrefix | None) -> list[list[float]]:
+    choices = [Encoder(base.tokenizer).completion(choice) for choice in CHOICES]
+    return score_choices(base.model, [Question(prompt, choices) for prompt in prompts], prefix, quiet)
+
+
+def answers(base: models.Base, prompts: list[list[int]], prefix: SharedPrefix | None, rows: int = 3) -> list[list[int]]:
+    return generate(base.model, Encoder(base.tokenizer), prompts, 6, rows, prefix, quiet)
+
+
+def test_a_choice_is_scored_as_the_sequence_that_it_is(base: models.Base) -> None:
     encoder, prompt = Encoder(base.tokenizer), prompt_of(base)
-    choices = [encoder.completion(choice) for choice in CHOICES]
-    expected = [separately(base.model, prompt, choice) for choice in choices]
-    assert score_choices(base.model, prompt, choices) == pytest.approx(expected, abs=1e-3)
+    expected = [separately(base.model, prompt, encoder.completion(choice)) for choice in CHOICES]
+    assert scores(base, [prompt], None) == [pytest.approx(expected, abs=1e-3)]
+
+
+PROMPTS = {
+    "very different lengths": [f"Which queue? {'so ' * n}{n}" for n in (1, 300, 7, 2, 40)],
+    "one is nearly the beginning of the next": ["one " * 20, "one " * 20 + "more", "one " * 21],
+    "the same twice": ["same", "same"],
+    "a batch of one": ["Which queue?"],
+}
+
+
+@pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS.keys())
+def test_a_prefix_read_once_changes_no_answer(base: models.Base, texts: list[str]) -> None:
+    prompts = [prompt_of(base, text) for text in texts]
+    prefix = prefix_of(base, prompts)
+    assert all(tuple(p[: len(prefix.ids)]) == prefix.ids and len(p) > len(prefix.ids) for p in prompts)
+    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+        assert together == pytest.approx(apart, abs=1e-3)
+    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+
+
+def test_a_prompt_that_is_the_beginning_of_another(base: models.Base) -> None:
+    longer = prompt_of(base, "one two three")
+    prompts = [longer[:9], longer, longer[:10]]
+    prefix = prefix_of(base, prompts)
+    assert len(prefix.ids) == 8
+    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+        assert together == pytest.approx(apart, abs=1e-3)
+    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+
+
+def test_rows_leave_and_others_take_their_places(base: models.Base) -> None:
+    """An answer that ends at once, and more prompts than rows."""
+    prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in (3, 40, 11, 25, 1, 7, 8, 9, 2)]
+    apart = answers(base, prompts, None, rows=1)
+    ends = Encoder(base.tokenizer).end_of_turn
+    early = next(token for answer in apart for token in answer[:2])
+    for end in (ends, early):
+        encoder = Ending(base.tokenizer, end)
+        expected = generate(base.model, encoder, prompts, 6, 1, None, quiet)
+        for rows in (1, 2, 5, 16):
+            assert generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), quiet) == expected
+
+
+class Ending(Encoder):
+    """An encoder for which a turn ends with a token of the test's choice."""
+
+    def __init__(self, tokenizer: Any, end: int) -> None:
+        super().__init__(tokenizer)
+        object.__setattr__(self, "_end", end)
+
+    @property
+    def end_of_turn(self) -> int:
+        return int(self._end)  # type: ignore[attr-defined]
+
+
+SHAPES = {
+    "learned positions": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
+    "biased queries": {**TINY["shape"], "model_type": "qwen2"},
+    "no groups": {**TINY["shape"], "num_key_value_heads": 4},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_other_architectures_share_a_prefix(shape: dict[str, Any]) -> None:
+    base = models.load({**TINY, "shape": shape}, None)
+    prompts = [prompt_of(base, text) for text in PROMPTS["one is nearly the beginning of the next"]]
+    prefix = prefix_of(base, prompts)
+    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+        assert together == pytest.approx(apart, abs=1e-3)
+    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+
+
+FOREIGN = {
+    "sliding windows": {**TINY["shape"], "model_type": "mistral", "sliding_window": 16},
+    "positions in the mask": {"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4},
+    "no attention": {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
+}
+
+
+@pytest.mark.parametrize("shape", FOREIGN.values(), ids=FOREIGN.keys())
+def test_what_cannot_share_answers_all_the_same(shape: dict[str, Any]) -> None:
+    base = models.load({**TINY, "shape": shape}, None)
+    prompts = [prompt_of(base, text) for text in PROMPTS["the same twice"]]
+    assert SharedPrefix.of(base.model, prompts) is None
+    expected = [separately(base.model, prompts[0], Encoder(base.tokenizer).completion(choice)) for choice in CHOICES]
+    assert scores(base, prompts, None)[0] == pytest.approx(expected, abs=1e-3)
+    assert len(answers(base, prompts, None)) == 2
+
+
+def test_prompts_without_a_common_beginning_share_nothing() -> None:
+    base = plain()
+    prompts = [[5, 6, 7, 8, 9, 10], [6, 6, 7, 8, 9, 10]]
+    assert SharedPrefix.of(base.model, prompts) is None
+    assert SharedPrefix.of(base.model, [[5]]) is None
+    assert SharedPrefix.of(base.model, []) is None
+    assert len(answers(base, prompts, None)) == 2
+
+
+def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = plain()
+    prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in range(9)]
+    prefix, tried, genuine = prefix_of(base, prompts), [], SharedPrefix.own
+
+    def small(self: SharedPrefix, rows: int, room: int) -> Any:
+        tried.append(rows)
+        if rows > 2:
+            raise torch.OutOfMemoryError("too much")
+        return genuine(self, rows, room)
+
+    monkeypatch.setattr(SharedPrefix, "own", small)
+    assert answers(base, prompts, prefix, rows=8) == answers(base, prompts, None)
+    assert tried == [8, 4, 2]
+    monkeypatch.setattr(SharedPrefix, "own", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("too much")))
+    with pytest.raises(torch.OutOfMemoryError):
+        answers(base, prompts, prefix)
 
 
 @torch.no_grad()
@@ -90,42 +224,15 @@ def test_one_request_is_decoded_as_the_plain_greedy_loop_does(base: models.Base)
     assert decode(base.model, prompt, end_of_turn=-1, most=6).ids == ids
 
 
-def test_a_batch_of_unequal_prompts_answers_as_each_alone(base: models.Base) -> None:
+def test_one_request_after_a_prefix_is_answered_as_without(base: models.Base) -> None:
     encoder = Encoder(base.tokenizer)
-    prompts = [prompt_of(base, "a " * n) for n in (3, 40, 11, 25, 1)]
-    together = generate(base.model, encoder, prompts, 6, 3, lambda done, total: None)
-    alone = [generate(base.model, encoder, [prompt], 6, 1, lambda done, total: None)[0] for prompt in prompts]
-    assert together == alone
-    assert together == [decode(base.model, prompt, encoder.end_of_turn, 6).ids for prompt in prompts]
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        [f"Which queue? {'so ' * n}{n}" for n in (1, 30, 7, 2)],
-        ["one " * 20, "one " * 20 + "more", "one " * 21],  # one prompt is nearly the beginning of the next
-        ["same", "same"],
-    ],
-)
-def test_a_beginning_read_once_changes_no_answer(base: models.Base, texts: list[str]) -> None:
-    encoder = Encoder(base.tokenizer)
-    prompts = [prompt_of(base, text) for text in texts]
-    shared = shared_beginning(base.model, prompts)
-    assert shared is not None
-    assert all(tuple(prompt[: len(shared.ids)]) == shared.ids and len(prompt) > len(shared.ids) for prompt in prompts)
+    prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
+    prefix = prefix_of(base, prompts)
     choices = [encoder.completion(choice) for choice in CHOICES]
     for prompt in prompts:
-        alone = score_choices(base.model, prompt, choices)
-        assert score_choices(base.model, prompt, choices, shared) == pytest.approx(alone, abs=1e-3)
-    plain_answers = generate(base.model, encoder, prompts, 6, 3, lambda done, total: None)
-    assert generate(base.model, encoder, prompts, 6, 3, lambda done, total: None, shared) == plain_answers
-
-
-def test_prompts_without_a_common_beginning_share_nothing() -> None:
-    model = plain().model
-    assert shared_beginning(model, [[5, 6, 7, 8, 9, 10], [6, 6, 7, 8, 9, 10]]) is None
-    assert shared_beginning(model, [[5, 6, 7, 8, 9, 10]]) is None
-    assert shared_beginning(model, []) is None
+        for allowed in ([], choices):
+            alone, after = (decode(base.model, prompt, encoder.end_of_turn, 6, allowed, p) for p in (None, prefix))
+            assert after.ids == alone.ids
 
 
 def test_a_constrained_answer_is_one_of_the_choices(base: models.Base) -> None:

@@ -238,6 +238,7 @@ def latencies(cohort: Cohort) -> Table | None:
             short(number(row.record.inference, "per_token_ms", "p50")),
             short(number(row.record.inference, "fixed", "latency_ms", "p50")),
             short(number(row.record.inference, "fixed", "per_token_ms", "p50")),
+            short(number(row.record.inference, "prefix_cached", "latency_ms", "p50")),
             short(measures.merged_latency(row.record)),
             short(number(row.record.inference, "merged", "fixed", "latency_ms", "p50")),
             _scientific(number(row.record.inference, "merged", "largest_logit_difference")),
@@ -246,7 +247,7 @@ def latencies(cohort: Cohort) -> Table | None:
     ]
     headings = (
         "method", "p50", "p95", "p99", "spread", "first token p50", "each further token p50", f"{fixed} p50",
-        "each of its tokens p50", "merged p50", "merged, same length, p50",
+        "each of its tokens p50", "shared prefix cached p50", "merged p50", "merged, same length, p50",
         "largest logit difference",
     )  # fmt: skip
     return Table(headings, tuple(rows)).without_empty_columns() if rows else None

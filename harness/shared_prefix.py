@@ -1,0 +1,270 @@
+"""What all prompts begin with, read once: many rows of tokens then go on from it side by side.
+
+    prefix = SharedPrefix.of(model, prompts)        # None where the model's attention cannot be split
+    with prefix.reading():
+        logits = prefix.read(rows, places)          # b rows of n tokens, each after the prefix
+
+Attention is computed in two parts, to the prefix (whose keys and values stand in memory once, however many rows there
+are) and to the row's own tokens, and the two are joined by their sums of weights (Juravsky et al. 2024, Hydragen). It
+is the softmax over all of them, exact but for rounding. A learned prefix or soft prompt is a part of the prefix.
+
+Whether a model can be read this way is not guessed from its name: a few tokens are read both ways first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+from transformers.cache_utils import Cache, DynamicLayer
+
+_NAME = "harness_shared_prefix"
+_PROBED = 6  # tokens
+_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-2}
+_ROUGH = 0.5  # nats, in half precision: another order of summation moves a logit by about a tenth
+
+_cache: ContextVar[_RowsCache] = ContextVar("cache")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What is read at once; all tensors on the model's device.
+
+    tokens, depths: shape (rows, tokens); depths count from the end of the prefix. mask: to add to scores, shape
+    (rows, 1, tokens, what the rows have seen of their own, these tokens included).
+    """
+
+    tokens: torch.Tensor
+    depths: torch.Tensor
+    mask: torch.Tensor
+
+
+class SharedPrefix:
+    """A model that has read the beginning of some prompts."""
+
+    def __init__(self, model: Any, ids: Sequence[int], layers: Sequence[DynamicLayer]) -> None:
+        self.ids = tuple(ids)
+        self.length: int = layers[0].get_seq_length()
+        # of the cache: the ids, and a learned prefix where there is one
+        self._model = model
+        self._layers = layers
+
+    @classmethod
+    @torch.inference_mode()
+    def of(cls, model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
+        """The common beginning of some prompts, read; None where there is none, or the model cannot be read so."""
+        ids = common_beginning(prompts)
+        if not ids:
+            return None
+        layers = getattr(getattr(read(model, ids), "past_key_values", None), "layers", ())
+        if not layers or not all(type(layer) is DynamicLayer for layer in layers):
+            return None
+        prefix = cls(model, ids, layers)
+        return prefix if prefix._agrees(prompts[0]) else None
+
+    @property
+    def device(self) -> torch.device:
+        return self._layers[0].keys.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._layers[0].keys.dtype
+
+    def rest(self, prompt: Sequence[int]) -> list[int]:
+        """A prompt's own tokens."""
+        return list(prompt[len(self.ids) :])
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """While this lasts, the model's attention sees the prefix and a row's own tokens, and `read` may be called."""
+        bare = self._model.get_base_model() if hasattr(self._model, "get_base_model") else self._model
+        before = bare.config._attn_implementation
+        bare.set_attn_implementation(_NAME)
+        try:
+            yield
+        finally:
+            bare.set_attn_implementation(before)
+
+    def read(self, rows: Rows, own: Own | None = None, logits: int = 1) -> torch.Tensor:
+        """Read rows after the prefix; logits of the last so many columns, shape (rows, columns, vocabulary).
+
+        own: where the rows' keys and values are kept and what they have seen before; None to forget them.
+        """
+        cache = _RowsCache(self._layers, own)
+        token = _cache.set(cache)
+        try:
+            out: torch.Tensor = decoder(self._model)(
+                input_ids=rows.tokens,
+                attention_mask=rows.mask,
+                position_ids=rows.depths + self.length,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=logits,
+            ).logits
+        finally:
+            _cache.reset(token)
+        return out
+
+    def own(self, rows: int, room: int) -> Own:
+        """Room for the keys and values of so many rows of at most so many tokens each."""
+        return Own(self._layers, rows, room)
+
+    def _agrees(self, prompt: Sequence[int]) -> bool:
+        """Whether a few tokens are read after the prefix, two rows at a time, as they are when read with it."""
+        after = [self.rest(prompt)[:_PROBED], list(self.ids[:_PROBED])]
+        after = [row[: min(map(len, after))] for row in after]
+        try:
+            with self.reading():
+                found = self.read(plain_rows(after, self), logits=1)[:, -1].float().log_softmax(-1)
+        except torch.OutOfMemoryError:
+            raise
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
+            print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
+            return False
+        expected = [read(self._model, [*self.ids, *row]).logits[0, -1].float().log_softmax(-1) for row in after]
+        furthest = float((found - torch.stack(expected)).abs().max())
+        return furthest <= _TOLERANCE.get(self.dtype, _ROUGH)
+
+
+class Own:
+    """The keys and values of rows that go on from a prefix: a buffer for each layer, filled from its beginning.
+
+    `window` says which rows are read next and `slots`, of shape (rows, tokens), where their tokens are put.
+    """
+
+    def __init__(self, layers: Sequence[DynamicLayer], rows: int, room: int) -> None:
+        self.buffers = [
+            tuple(like.new_zeros(rows, like.shape[1], room, like.shape[3]) for like in (layer.keys, layer.values))
+            for layer in layers
+        ]
+        self.window = slice(0, rows)
+        self.slots = torch.zeros(0)
+        self.seen = 0
+        # of each row in the window, with what is read next, at most
+
+    def aim(self, window: slice, slots: torch.Tensor) -> None:
+        """What is read next: these rows' tokens, into these slots."""
+        self.window, self.slots, self.seen = window, slots, int(slots.max()) + 1
+
+    def move(self, source: int, target: int) -> None:
+        """Put one row's keys and values in another's place."""
+        for buffers in self.buffers:
+            for buffer in buffers:
+                buffer[target] = buffer[source]
+
+    def add(self, layer: int, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Keep what a layer has made of the tokens; all that the rows have of their own."""
+        rows = torch.arange(self.slots.shape[0], device=self.slots.device)[:, None]
+        kept = []
+        for buffer, state in zip(self.buffers[layer], states, strict=True):
+            window = buffer[self.window]
+            window.transpose(1, 2)[rows, self.slots] = state.transpose(1, 2)
+            kept.append(window[:, :, : self.seen])
+        return kept
+
+
+class _RowsCache(Cache):
+    """What transformers asks for keys and values: it gives a row's own, and the attention finds the prefix's here."""
+
+    def __init__(self, prefix: Sequence[DynamicLayer], own: Own | None) -> None:
+        super().__init__(layers=list(prefix))
+        self.own = own
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.own is None:
+            return key_states, value_states
+        keys, values = self.own.add(layer_idx, (key_states, value_states))
+        return keys, values
+
+
+def _attend(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of (rows, heads, tokens, width) queries to the prefix and to the rows' own keys, in two parts."""
+    prefix = _cache.get().layers[module.layer_idx]
+    rows, heads, tokens, width = query.shape
+    shared = key.shape[1]  # heads that the keys have: a group of queries shares one
+    grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, shared, -1, width)
+    flat = grouped.transpose(0, 1).reshape(shared, -1, width)
+    mask = attention_mask.expand(rows, heads, tokens, -1).reshape(rows, shared, grouped.shape[2], -1)
+    parts = [
+        _part(flat, prefix.keys[0], prefix.values[0], None),
+        _part(grouped, key, value, mask),
+    ]
+    shapes = (shared, rows, -1)
+    begun = [part.view(*shapes, part.shape[-1]).transpose(0, 1) for part in parts[0]]
+    (said, total, highest), (own_said, own_total, own_highest) = begun, parts[1]
+    top = torch.maximum(highest, own_highest)
+    weight, own_weight = (highest - top).exp(), (own_highest - top).exp()
+    joined = (said * weight + own_said * own_weight) / (total * weight + own_total * own_weight)
+    return joined.to(query.dtype).reshape(rows, heads, tokens, -1).transpose(1, 2).contiguous(), None
+
+
+def _part(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """One part of a softmax: the weighted sum of values, the sum of weights and the highest score, all in float32."""
+    scores = (query @ key.transpose(-1, -2)).float()
+    if mask is not None:
+        scores = scores + mask
+    highest = scores.amax(-1, keepdim=True)
+    weights = scores.sub_(highest).exp_()
+    return (weights.to(value.dtype) @ value).float(), weights.sum(-1, keepdim=True), highest
+
+
+AttentionInterface.register(_NAME, _attend)
+
+
+def common_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """The tokens that all prompts begin with; at least one token of each prompt is its own."""
+    if not prompts:
+        return []
+    first, last = min(map(list, prompts)), max(map(list, prompts))  # in lexical order: what these two share, all share
+    shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+    return first[: max(0, min(shared, min(map(len, prompts)) - 1))]
+
+
+def plain_rows(rows: Sequence[Sequence[int]], prefix: SharedPrefix) -> Rows:
+    """Rows of one after the other token, padded on the left; a row that is shorter sees nothing of its padding."""
+    longest = max(map(len, rows))
+    tokens, depths = (torch.zeros(len(rows), longest, dtype=torch.long) for _ in range(2))
+    seen = torch.eye(longest, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for i, row in enumerate(rows):
+        tokens[i, longest - len(row) :] = torch.tensor(row)
+        depths[i, longest - len(row) :] = torch.arange(len(row))
+        seen[i, longest - len(row) :, longest - len(row) :] = torch.ones(len(row), len(row)).tril().bool()
+    return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(seen, prefix))
+
+
+def additive(seen: torch.Tensor, prefix: SharedPrefix) -> torch.Tensor:
+    """A mask to add to scores, shape (rows, 1, tokens, seen), from what each token sees."""
+    mask = torch.zeros(seen.shape, dtype=prefix.dtype)
+    return mask.masked_fill_(~seen, torch.finfo(prefix.dtype).min)[:, None].to(prefix.device)
+
+
+def read(model: Any, ids: Sequence[int]) -> Any:
+    """Read one sequence the plain way, keeping its cache; logits at the last position only."""
+    tokens = torch.tensor([list(ids)], device=model.device)
+    return model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=True, logits_to_keep=1)
+
+
+def decoder(model: Any) -> Any:
+    """The model that reads on from a cache: a learned prefix or soft prompt is in the cache already."""
+    return model.base_model if has_learned_prompt(model) else model
+
+
+def has_learned_prompt(model: Any) -> bool:
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
