@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 _TOKENS = {"cpu": 512, "cuda": 8192}
 """Tokens that are read at once: enough to keep the device busy."""
-_ROWS = {"cpu": 16, "cuda": 128}
+_ROWS = {"cpu": 32, "cuda": 128}
 """Answers that are generated at once, unless measure.batch_size says it."""
 _ROOM = {"cpu": 2**14, "cuda": 2**19}
 """Tokens whose keys and values are held at once while generating, those of the prefix not counted."""

@@ -59,7 +59,7 @@ class Estimate:
     precision: str
     gradient_checkpointing: bool | None
     peak_memory_bytes: int
-    # of training where something is trained, else of answering in batches of measure.batch_size
+    # of training where something is trained, else of answering one request at a time
     parts: dict[str, int]
     phases: dict[str, int]
     # peaks of train and infer
@@ -83,19 +83,20 @@ class Estimate:
 def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
     """What a run of these settings needs; `thorough` also looks at the other state of checkpointing."""
     device = request.device or _default_device(settings)
-    batch = int(settings.training["batch_size"]) if settings.trains else int(settings.measure["batch_size"])
-    answered = answering(settings, int(settings.measure["batch_size"]), request.tokens, request.answer_tokens)
+    batch = int(settings.training["batch_size"]) if settings.trains else 1
+    answered = answering(settings, 1, request.tokens, request.answer_tokens)
     parts = _with_overhead(answered, device)
     phases = {"infer": sum(parts.values())}
     train, other, flops, rows = None, None, None, batch
     if settings.trains:
-        train = training_step(settings, batch, request.tokens, device=device)
+        learned = min(request.answer_tokens, request.tokens - 1)
+        train = training_step(settings, batch, request.tokens, learned, device=device)
         parts = _with_overhead(train, device)
         phases = {"train": sum(parts.values()), **phases}
         rows = batch * int(settings.training["gradient_accumulation_steps"])
-        flops = train.matrices.training(rows * request.tokens, request.tokens, train.checkpointing)
+        flops = train.matrices.training(rows * request.tokens, rows * learned, request.tokens, train.checkpointing)
         if thorough:
-            flipped = training_step(settings, batch, request.tokens, not train.checkpointing, device)
+            flipped = training_step(settings, batch, request.tokens, learned, not train.checkpointing, device)
             if flipped.checkpointing != train.checkpointing:
                 other = sum(_with_overhead(flipped, device).values())
     peak = sum(parts.values())
@@ -107,7 +108,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
         batch=batch,
         rows_per_step=rows,
         tokens=request.tokens,
-        precision=_precision(settings),
+        precision=_precision(settings, device),
         gradient_checkpointing=train.checkpointing if train else None,
         peak_memory_bytes=peak,
         parts=parts,
@@ -142,8 +143,11 @@ def _label(settings: Settings) -> str:
     return settings.method if rank is None else f"{settings.method} r{rank}"
 
 
-def _precision(settings: Settings) -> str:
-    return str(settings.model["dtype"]) + (", bf16 autocast" if settings.trains and settings.training["bf16"] else "")
+def _precision(settings: Settings, device: str) -> str:
+    from harness.training import mixes_precision
+
+    mixed = settings.trains and mixes_precision(settings.training, device)
+    return str(settings.model["dtype"]) + (", bf16 autocast" if mixed else "")
 
 
 def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
@@ -275,7 +279,7 @@ def as_text(found: Estimate) -> str:
         how = "without" if found.gradient_checkpointing else "with"
         lines.append(f"  {how + ' checkpointing':28} {found.other_checkpointing_bytes / 2**30:8.2f} GiB")
     if "train" in found.phases:
-        lines.append(f"  {'to answer in batches':28} {found.phases['infer'] / 2**30:8.2f} GiB")
+        lines.append(f"  {'to answer one request':28} {found.phases['infer'] / 2**30:8.2f} GiB")
     lines.append("  fits        " + ", ".join(f"{name} {'yes' if ok else 'no'}" for name, ok in found.fits.items()))
     if found.step_flops is not None:
         each = found.seconds_per_step
@@ -300,10 +304,10 @@ def _line(found: Estimate) -> str:
     )
 
 
-def of_run(settings: Settings, longest_row: int) -> Mapping[str, Any]:
+def of_run(settings: Settings, longest_row: int, longest_answer: int, checkpointing: bool) -> Mapping[str, Any]:
     """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted."""
     device = "cpu" if device_kind() == "cpu" else "cuda"
-    checkpointing = settings.training["gradient_checkpointing"]
-    found = training_step(settings, int(settings.training["batch_size"]), longest_row, checkpointing, device)
+    batch = int(settings.training["batch_size"])
+    found = training_step(settings, batch, longest_row, longest_answer, checkpointing, device)
     parts = _with_overhead(found, device)
     return {"train_peak_bytes": sum(parts.values()), "parts": parts, "tokens": longest_row}

@@ -23,7 +23,8 @@ class Matrices:
     frozen: int
     trained: int
     head: int
-    # of them, those that make logits: not computed again under gradient checkpointing
+    # of them, those that make logits, of answer tokens alone: not computed again under gradient checkpointing
+    trains_head: bool
     attention_width: int
     # width of the queries, summed over layers
 
@@ -42,15 +43,21 @@ class Matrices:
                     frozen += numbers
         config = model.config.get_text_config()
         query = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        width = model.get_output_embeddings().weight.numel() if model.get_output_embeddings() is not None else 0
-        return cls(frozen, trained, width, config.num_hidden_layers * config.num_attention_heads * query)
+        head = getattr(model.get_output_embeddings(), "weight", None)
+        numbers, trains = (0, False) if head is None else (head.numel(), head.requires_grad)
+        return cls(frozen, trained, numbers, trains, config.num_hidden_layers * config.num_attention_heads * query)
+
+    def read(self, tokens: float, pairs: float) -> float:
+        """Operations to read `tokens` whose attention scores `pairs` of them."""
+        return 2 * (self.frozen + self.trained) * tokens + 4 * self.attention_width * pairs
 
     def forward(self, tokens: float, row: float) -> float:
         """Operations to read `tokens` in rows of `row` tokens each."""
-        return tokens * (2 * (self.frozen + self.trained) + 4 * self.attention_width * row / 2)
+        return self.read(tokens, tokens * row / 2)
 
-    def training(self, tokens: float, row: float, checkpointing: bool) -> float:
-        """Operations of training steps on `tokens` in rows of `row` tokens."""
-        forward = self.forward(tokens, row)
-        again = forward - tokens * 2 * self.head if checkpointing else 0
-        return 2 * forward + again + tokens * 2 * self.trained
+    def training(self, tokens: float, learned: float, row: float, checkpointing: bool) -> float:
+        """Operations of training steps on `tokens` in rows of `row` tokens, `learned` of which are predicted."""
+        head = 2 * self.head * learned
+        layers = self.forward(tokens, row) - 2 * self.head * tokens
+        gradient = 2 * (self.trained - self.head * self.trains_head) * tokens + head * self.trains_head
+        return 2 * (layers + head) + (layers if checkpointing else 0) + gradient

@@ -27,7 +27,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from harness import models, targets
-from harness.adaptation import Adaptation, cuts_off_checkpoints
+from harness.adaptation import Adaptation
 from harness.errors import UserError
 from harness.flops import Matrices
 from harness.settings import Settings
@@ -36,7 +36,6 @@ _BLOCK = 64  # weights that share a quantisation constant (bitsandbytes' default
 _BLOCK_OF_BLOCKS = 256  # constants that share one, where they are quantised themselves
 _SMALLEST_8BIT = 4096  # numbers in a parameter from which bitsandbytes keeps its state in 8 bits
 _STATE_BLOCK = 256
-_COMPLETION = 8  # tokens of the rows that the loss is on; the head takes all of a row, as it does on a CPU
 
 
 @dataclass(frozen=True)
@@ -110,16 +109,25 @@ class Sketch:
 
 
 def training_step(
-    settings: Settings, batch: int, tokens: int, checkpointing: bool | None = None, device: str = "cpu"
+    settings: Settings,
+    batch: int,
+    tokens: int,
+    learned: int,
+    checkpointing: bool | None = None,
+    device: str = "cpu",
 ) -> Footprint:
     """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say where it is not given.
 
-    device: cpu | cuda, where optimizers work in one kernel instead of parameter by parameter.
+    learned: tokens of a row that the loss is on, which alone get logits. device: cpu | cuda, where optimizers work in
+    one kernel instead of parameter by parameter.
     """
+    from harness.training import checkpoints, completion_loss, mixes_precision
+
     sketch = Sketch.of(settings)
     model, training, ledger = sketch.model, settings.training, sketch.ledger
-    asked = training["gradient_checkpointing"] if checkpointing is None else checkpointing
-    again = bool(asked) and not cuts_off_checkpoints(model)
+    if checkpointing is not None:
+        training = {**training, "gradient_checkpointing": checkpointing}
+    again = checkpoints(training, model)
     _train_like_trl(sketch, again)
     trained = [p for p in model.parameters() if p.requires_grad]
     with sketch.mode, _silent():
@@ -131,14 +139,13 @@ def training_step(
                 for parameter in trained:
                     parameter.grad = torch.empty_like(parameter)
         ledger.begin()
-        with ledger, torch.autocast("cpu", torch.bfloat16, enabled=bool(training["bf16"])):
+        with ledger, torch.autocast("cpu", torch.bfloat16, enabled=mixes_precision(training, device)):
             ids = torch.zeros(batch, tokens, dtype=torch.long)
             ledger.now("activations")
-            out = model(input_ids=ids, labels=_labels(ids), use_cache=False, fused_lm_head=True)
-            loss = -out.log_probs.sum()
+            loss = completion_loss(model, {"input_ids": ids}, ids, torch.arange(tokens - learned, tokens))
         with ledger:
             loss.backward()
-            del out, loss
+            del loss
             for parameter in trained:
                 ledger.enter(parameter.grad, "gradients")
             ledger.now("temporaries of the optimizer")
@@ -300,27 +307,18 @@ def _give_fake_tensors(model: Any) -> None:
 
 
 def _train_like_trl(sketch: Sketch, checkpointing: bool) -> None:
-    from trl.trainer.utils import add_fused_lm_head
-
     if sketch.adaptation.quantization:  # as SFTTrainer does, after the QLoRA paper
         for name, parameter in sketch.model.named_parameters():
             if parameter.requires_grad and "lora_magnitude_vector" not in name:
                 with sketch.mode:
                     parameter.data = torch.empty(parameter.shape, dtype=torch.bfloat16)
                     sketch.ledger.enter(parameter, "adapter")
-    add_fused_lm_head(sketch.base, outputs=("log_probs", "entropy", "is_top1"))
     sketch.base.base_model.register_forward_hook(sketch.past_the_layers)
     sketch.model.train()
     if checkpointing:
         sketch.model.gradient_checkpointing_enable({"use_reentrant": False})
         if hasattr(sketch.model, "enable_input_require_grads"):
             sketch.model.enable_input_require_grads()
-
-
-def _labels(ids: torch.Tensor) -> torch.Tensor:
-    labels = torch.full_like(ids, -100)
-    labels[:, -_COMPLETION:] = 0
-    return labels
 
 
 def _in_one_kernel(optimizer: Any, device: str) -> bool:

@@ -1,6 +1,7 @@
 """How memory and time are measured; `gauges` reads the device, `memory` sets up the allocator of a CPU run.
 
-Memory is a peak by phase (load, train, infer). On a GPU: torch's allocated and reserved peaks, and beside them what the
+Memory is a peak by phase (load, train, infer: one request at a time; and, apart from the quoted figures, evaluate: the
+batched evaluation). On a GPU: torch's allocated and reserved peaks, and beside them what the
 driver says of the device and, where it knows, of this process; the driver's figure is the headline, since torch sees
 neither the context nor paged optimizers. On a CPU: the process's peak resident memory less what was resident after the
 imports; the kernel's high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak is of its

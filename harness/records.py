@@ -58,7 +58,7 @@ class Record:
     retention: dict[str, Any] | None = None
     # what was forgotten: metric, before, after, change, low, high
     memory: dict[str, Any] | None = None
-    # kind (cuda | rss), load, train, infer: {allocated, reserved} in bytes
+    # kind (cuda | rss), load, train, evaluate, infer: {allocated, reserved} in bytes
     seconds: dict[str, float] | None = None
     # what the run's time was spent on: load, data, tuning, training, validation, save, inference, latency ...
     contaminated: dict[str, list[str]] = field(default_factory=dict)

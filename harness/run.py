@@ -50,13 +50,14 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
-    with meter.phase("infer"):
-        with meter.spending("inference"):
-            predictions = answer(respondent, test, "answering test", freely=True)
-        seconds = meter.spent["inference"]
-        with meter.spending("latency"):
-            timed = latency(respondent, test)
-            cached = prefix_cached(respondent, test)
+    with meter.phase("evaluate"), meter.spending("inference"):
+        predictions = answer(respondent, test, "answering test", freely=True)
+    seconds = meter.spent["inference"]
+    meter.settle()
+    with meter.phase("infer"), meter.spending("latency"):
+        timed = latency(respondent, test)
+    with meter.spending("latency"):
+        cached = prefix_cached(respondent, test)
     with meter.spending("validation"):
         checked = answer(respondent, validation, "answering validation")
     with meter.spending("retention"):

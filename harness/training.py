@@ -1,11 +1,13 @@
 """Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, the best epoch by validation loss kept.
 
-Every method trains here, in one path. What a tuner needs besides (AdaLoRA moves its rank budget after each step) it
-gets through the hook it brings.
+Every method trains here, in one path, on the same batches in the same order. Two things are left out that change no
+gradient: logits of positions that nothing is learned from, and padding, where the rows of a batch can stand in one row.
+What a tuner needs besides (AdaLoRA moves its rank budget after each step) it gets through the hook it brings.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -28,9 +30,11 @@ from harness.flops import Matrices
 from harness.measure import Meter, now, summary
 from harness.models import Base
 from harness.prompts import Encoder
+from harness.shared_prefix import has_learned_prompt, same
 from harness.tasks import Example
 
 _IGNORED = -100
+_PROBED = 6  # tokens
 
 
 class Diverged(Exception):
@@ -96,6 +100,11 @@ class Rows:
         return max(map(len, self.input_ids), default=0)
 
     @property
+    def longest_answer(self) -> int:
+        """The most tokens of a row that are learned."""
+        return max((sum(label != _IGNORED for label in labels) for labels in self.labels), default=0)
+
+    @property
     def mean_length(self) -> float:
         return sum(map(len, self.input_ids)) / max(1, len(self))
 
@@ -120,19 +129,21 @@ def train(
 
     `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
     """
-    checkpointing = settings["gradient_checkpointing"] and not cuts_off_checkpoints(base.model)
-    settings = {**settings, "gradient_checkpointing": checkpointing}
+    settings = {**settings, "gradient_checkpointing": checkpoints(settings, base.model)}
     watch = _Watch(meter, progress)
     callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
     if len(validation) and settings["early_stopping_patience"]:
         callbacks.append(EarlyStoppingCallback(settings["early_stopping_patience"]))
     with tempfile.TemporaryDirectory(prefix="harness-checkpoints-") as folder:
-        trainer = SFTTrainer(
+        trainer = _Trainer(
             model=base.model,
             args=_arguments(folder, settings, learning_rate, seed, evaluates=bool(len(validation))),
             train_dataset=rows.dataset(),
             eval_dataset=validation.dataset() if len(validation) else None,
             processing_class=base.tokenizer,
+            data_collator=Layout(
+                base.tokenizer.pad_token_id, Matrices.of(base.model) if keeps_rows_apart(base.model) else None
+            ),
             callbacks=callbacks,
             optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
         )
@@ -146,7 +157,7 @@ def train(
     if not all(map(math.isfinite, losses + validation_losses)):
         raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
     trainable, total = parameters(base.model)
-    tokens = int(trainer.state.num_input_tokens_seen)
+    tokens, checkpointing = trainer.tokens, settings["gradient_checkpointing"]
     return {
         "seconds": watch.seconds,
         "validation_seconds": watch.validation,
@@ -159,7 +170,7 @@ def train(
         "tokens": tokens,
         "longest_row": rows.longest,
         "tokens_per_second": tokens / watch.seconds if watch.seconds else None,
-        "flops": Matrices.of(base.model).training(tokens, rows.mean_length, checkpointing),
+        "flops": Matrices.of(base.model).training(tokens, trainer.learned, rows.mean_length, checkpointing),
         "learning_rate": learning_rate,
         "gradient_checkpointing": checkpointing,
         "final_train_loss": losses[-1] if losses else None,
@@ -167,6 +178,123 @@ def train(
         "trainable_parameters": trainable,
         "total_parameters": total,
     }
+
+
+def checkpoints(settings: Mapping[str, Any], model: Any) -> bool:
+    """Whether layers are computed again on the way back; where that is not said, only once memory has not sufficed."""
+    return bool(settings["gradient_checkpointing"]) and not cuts_off_checkpoints(model)
+
+
+def mixes_precision(settings: Mapping[str, Any], device: str) -> bool:
+    """Whether a step computes in bfloat16; where that is not said, on a GPU that can."""
+    if settings["bf16"] is not None:
+        return bool(settings["bf16"])
+    return device == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
+
+
+def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood, summed, of the labels in the columns `learned`, each predicted by the one before it.
+
+    labels: shape (rows, tokens), -100 where nothing is learned. Logits are made of those columns alone; columns are
+    counted from the end, since a soft prompt stands before the tokens.
+    """
+    logits = model(**inputs, use_cache=False, logits_to_keep=learned - 1 - labels.shape[1]).logits
+    return torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), labels[:, learned].flatten(), ignore_index=_IGNORED, reduction="sum"
+    )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a batch of rows becomes tensors: padded, or all in one row where that takes fewer operations.
+
+    In one row a token attends to its own sequence only (its positions begin at 0 with each), but its scores with all
+    others are computed too: cheaper than padding for few or short rows, dearer for many long ones.
+    """
+
+    padding: int
+    matrices: Matrices | None
+    # of a model that reads several sequences in one row; None of one that does not
+
+    @classmethod
+    def of(cls, base: Base) -> Layout:
+        return cls(base.tokenizer.pad_token_id, Matrices.of(base.model) if keeps_rows_apart(base.model) else None)
+
+    def __call__(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        ids = [torch.tensor(row["input_ids"]) for row in rows]
+        labels = [torch.tensor([_IGNORED, *row["labels"][1:]]) for row in rows]  # nothing predicts a first token
+        if self._one_row([len(row) for row in ids]):
+            positions = torch.cat([torch.arange(len(row)) for row in ids])
+            return {
+                "input_ids": torch.cat(ids)[None],
+                "position_ids": positions[None],
+                "labels": torch.cat(labels)[None],
+            }
+        pad = functools.partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
+        return {
+            "input_ids": pad(ids, padding_value=self.padding),
+            "attention_mask": pad([torch.ones_like(row) for row in ids]),
+            "labels": pad(labels, padding_value=_IGNORED),
+        }
+
+    def _one_row(self, lengths: Sequence[int]) -> bool:
+        if self.matrices is None or len(lengths) == 1:
+            return False
+        together, padded = sum(lengths), len(lengths) * max(lengths)
+        return self.matrices.read(together, together**2) < self.matrices.read(padded, padded * max(lengths))
+
+
+@torch.no_grad()
+def keeps_rows_apart(model: Any) -> bool:
+    """Whether a model reads two sequences in one row as if each were alone; a few tokens are read both ways."""
+    if has_learned_prompt(model):
+        return False
+    ids = torch.arange(2 * _PROBED, device=model.device)[None] + 10
+    positions = torch.arange(_PROBED, device=model.device).repeat(2)[None]
+    model.eval()
+    try:
+        together = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, _PROBED:]
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # attention or positions of its own kind
+        return False
+    return same(together, model(input_ids=ids[:, _PROBED:], use_cache=False).logits[0])
+
+
+class _Trainer(SFTTrainer):
+    """SFTTrainer with logits of what is learned alone, and a validation loss that weighs every token the same."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tokens = self.learned = 0
+        # read and predicted in training so far, validation left out
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        mask, learned = inputs.get("attention_mask"), int((inputs["labels"] != _IGNORED).sum())
+        self.tokens += int(inputs["input_ids"].numel() if mask is None else mask.sum())
+        self.learned += learned
+        if self.aux_loss_enabled:  # a mixture of experts, whose routers are trained with a loss of TRL's
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return self._summed(model, inputs) / (learned if num_items_in_batch is None else num_items_in_batch)
+
+    def _summed(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+        labels = inputs["labels"]
+        columns = (labels != _IGNORED).any(0).nonzero().flatten()
+        return completion_loss(model, {n: v for n, v in inputs.items() if n != "labels"}, labels, columns)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        self.model.eval()
+        total, learned = 0.0, 0
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader():
+                inputs = self._prepare_inputs(batch)
+                with self.compute_loss_context_manager():
+                    total += float(self._summed(self.model, inputs))
+                learned += int((inputs["labels"] != _IGNORED).sum())
+        metrics = {"eval_loss": total / learned}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
 
 def _arguments(
@@ -190,7 +318,7 @@ def _arguments(
         max_grad_norm=settings["max_grad_norm"],
         weight_decay=settings["weight_decay"],
         optim=named,
-        bf16=settings["bf16"],
+        bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
         max_length=None,
         shuffle_dataset=False,
         eval_strategy=by_epoch,
@@ -203,7 +331,8 @@ def _arguments(
         prediction_loss_only=True,
         logging_steps=1,
         logging_nan_inf_filter=False,
-        include_num_input_tokens_seen="non_padding",
+        dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
+        remove_unused_columns=False,
         seed=seed,
         data_seed=seed,
         report_to=[],

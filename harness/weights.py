@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 
 from harness import adaptation, models, store
@@ -62,17 +63,17 @@ def adapt(
         base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
         training["contaminated"] = meter.contaminated().get("training", [])
         if settings.measure["estimate"]:
-            training["estimated"] = _estimated(settings, rows)
+            training["estimated"] = _estimated(settings, rows, training["gradient_checkpointing"])
         with meter.spending("save"):
             return base, {**_keep(settings, base, training, folder), "shared": False}
 
 
-def _estimated(settings: Settings, rows: Rows) -> Any:
+def _estimated(settings: Settings, rows: Rows, checkpointing: bool) -> Any:
     """What would have been predicted; None for what the estimate does not know: a finished training is worth more."""
     from harness.estimate import of_run
 
     try:
-        return of_run(settings, rows.longest)
+        return of_run(settings, rows.longest, rows.longest_answer, checkpointing)
     except Exception as cause:  # whatever a new tuner does on tensors without data
         print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
         return None
@@ -111,15 +112,8 @@ def _tune(
     tried: dict[str, float] = {}
     peaks: dict[str, dict[str, int | None]] = {}
     for rate in rates:
-        with meter.phase("load"):
-            began_loading = now()
-            base = settings.adaptation.attach(settings.model)
-            loading = now() - began_loading
-        seed = settings.seeds["train"]
-        transformers.set_seed(seed)
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        trial = train(base, rows, unseen, settings.training, rate, seed, meter, progress.labelled(label))
-        trial["load_seconds"] = loading
+        base, trial = _trial(settings, rows, unseen, rate, meter, progress.labelled(label))
         peaks = {**meter.peaks, **peaks}  # of the first trial: later ones have the best so far beside them
         meter.settle()
         if len(rates) > 1:
@@ -143,6 +137,35 @@ def _tune(
         "tuning_seconds": spent.get("tuning", 0.0),
         "peak_memory_bytes": meter.headline("train"),
     }
+
+
+def _trial(
+    settings: Settings,
+    rows: Rows,
+    unseen: Rows,
+    rate: float,
+    meter: Meter,
+    progress: Callable[[int, int], None],
+) -> tuple[Base, dict[str, Any]]:
+    """Train from the base; where a GPU's memory ends, once more with checkpointing unless settings rule it out."""
+    how, seed = settings.training, settings.seeds["train"]
+    while True:
+        with meter.phase("load"):
+            began = now()
+            base = settings.adaptation.attach(settings.model)
+            loading = now() - began
+        transformers.set_seed(seed)
+        try:
+            trial = train(base, rows, unseen, how, rate, seed, meter, progress)
+            return base, {**trial, "load_seconds": loading}
+        except torch.OutOfMemoryError:
+            if how["gradient_checkpointing"] is not None:
+                raise
+        print("out of memory: again with gradient checkpointing", flush=True)
+        how = {**how, "gradient_checkpointing": True}
+        del base
+        meter.peaks.pop("train", None)
+        meter.settle()
 
 
 def _merit(trial: dict[str, Any]) -> tuple[float, float]:

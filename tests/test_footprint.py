@@ -21,7 +21,7 @@ from harness.flops import Matrices
 from harness.footprint import Sketch, answering, training_step, with_settings
 from harness.measure import Meter
 from harness.settings import Settings
-from harness.training import Rows, train
+from harness.training import Rows, completion_loss, train
 from tests.invented import record, store
 
 TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
@@ -73,20 +73,20 @@ def test_a_predicted_step_holds_what_a_real_one_does(method: str) -> None:
     counted = Allocated(base.model)
     with counted:
         train(base, rows, Rows([], []), how, 1e-4, 0, Meter(), lambda done, total: None)
-    predicted = training_step(asked, 2, TOKENS)
+    predicted = training_step(asked, 2, TOKENS, 4)
     assert predicted.peak == pytest.approx(counted.peak, rel=0.03)
     assert predicted.trainable_parameters == sum(p.numel() for p in base.model.parameters() if p.requires_grad)
 
 
 def test_checkpointing_holds_less_and_prefix_tuning_knows_none() -> None:
-    lora, prefix = settings("method=lora"), settings("method=prefix")
-    kept, again = (training_step(lora, 8, 256, checkpointing).parts["activations"] for checkpointing in (False, True))
+    lora, prefix = (settings(f"method={name}", "model.shape.num_hidden_layers=12") for name in ("lora", "prefix"))
+    kept, again = (training_step(lora, 8, 256, 8, on).parts["activations"] for on in (False, True))
     assert again < kept / 4
-    assert training_step(prefix, 8, 256, True).parts == training_step(prefix, 8, 256, False).parts
+    assert training_step(prefix, 8, 256, 8, True).parts == training_step(prefix, 8, 256, 8, False).parts
 
 
 def test_a_4_bit_base_holds_half_a_byte_a_number_and_its_constants() -> None:
-    held = training_step(settings("method=qlora"), 1, 8).parts
+    held = training_step(settings("method=qlora"), 1, 8, 4).parts
     packed = 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 512)  # queries, keys and values, output, three of the MLP
     others = 4 * (2 * 258 * 32 + 5 * 32)  # embeddings, head, norms
     assert held["weights"] == pytest.approx(packed / 2 + others, rel=0.01)
@@ -94,8 +94,10 @@ def test_a_4_bit_base_holds_half_a_byte_a_number_and_its_constants() -> None:
 
 
 def test_an_8_bit_optimizer_keeps_a_quarter_of_the_state_but_for_embeddings() -> None:
-    plain = training_step(settings("method=full"), 1, 8).parts["optimizer states"]
-    eight = training_step(settings("method=full", "training.optimizer=adamw_bnb_8bit"), 1, 8).parts["optimizer states"]
+    plain = training_step(settings("method=full"), 1, 8, 4).parts["optimizer states"]
+    eight = training_step(settings("method=full", "training.optimizer=adamw_bnb_8bit"), 1, 8, 4).parts[
+        "optimizer states"
+    ]
     assert 0.25 < eight / plain < 0.6
 
 
@@ -158,9 +160,10 @@ def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
         estimate.bytes_of("many")
 
 
+@pytest.mark.parametrize("learned", [4, TOKENS - 1])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkpointing: bool) -> None:
+def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkpointing: bool, learned: int) -> None:
     asked = settings(f"method={method}")
     model = asked.adaptation.attach(asked.model).model.train()
     model.config.use_cache = False
@@ -170,8 +173,8 @@ def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkp
             model.enable_input_require_grads()
     ids = torch.zeros(2, TOKENS, dtype=torch.long)
     with FlopCounterMode(display=False) as counter:
-        model(input_ids=ids, labels=ids).loss.backward()
-    stated = Matrices.of(model).training(2 * TOKENS, TOKENS, checkpointing)
+        completion_loss(model, {"input_ids": ids}, ids, torch.arange(TOKENS - learned, TOKENS)).backward()
+    stated = Matrices.of(model).training(2 * TOKENS, 2 * learned, TOKENS, checkpointing)
     assert stated == pytest.approx(counter.get_total_flops(), rel=0.12 if checkpointing else 0.08)
 
 
@@ -190,7 +193,7 @@ def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp
 
 def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
     once, twice = (settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
-    assert training_step(twice, 8, 256).peak > training_step(once, 8, 256).peak
+    assert training_step(twice, 8, 256, 8).peak > training_step(once, 8, 256, 8).peak
     request = estimate.Request(tokens=16, device="cpu")
     flops = [estimate.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
     assert flops[1] == 2 * flops[0]
@@ -198,9 +201,9 @@ def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
 
 def test_what_is_not_known_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="not in 8"):
-        training_step(settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8)
+        training_step(settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8, 4)
     with pytest.raises(UserError, match="DoRA"):
-        training_step(settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8)
+        training_step(settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8, 4)
 
 
 def test_the_command_prints_json_and_what_makes_it_fit() -> None:

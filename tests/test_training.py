@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from harness import models
+from harness import models, sweep, weights
 from harness.adaptation import Adaptation, parameters, save
 from harness.contexts import bind
 from harness.documents import Passage
 from harness.errors import UserError
+from harness.flops import Matrices
 from harness.measure import Meter
+from harness.progress import Progress
 from harness.prompts import Encoder
+from harness.settings import Settings
 from harness.tasks import load_task
-from harness.training import Diverged, Rows, train
+from harness.training import Diverged, Layout, Rows, completion_loss, keeps_rows_apart, train
 from tests.test_answering import NF4, TINY
 
 SFT: dict[str, Any] = {
@@ -23,14 +26,14 @@ SFT: dict[str, Any] = {
     "max_steps": -1,
     "batch_size": 4,
     "gradient_accumulation_steps": 1,
-    "gradient_checkpointing": False,
+    "gradient_checkpointing": None,
     "max_length": 2048,
     "warmup": 0.1,
     "max_grad_norm": 1.0,
     "weight_decay": 0.0,
     "early_stopping_patience": 2,
     "optimizer": "adamw_torch",
-    "bf16": False,
+    "bf16": None,
 }
 LORA = {
     "_target_": "peft.LoraConfig",
@@ -73,7 +76,7 @@ def learn(base: models.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **chan
     return train(base, *rows, {**SFT, **changes}, rate, 0, Meter(), lambda done, total: None)
 
 
-def weights(model: Any) -> dict[str, torch.Tensor]:
+def values_of(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -91,11 +94,11 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tu
     adaptation = ADAPTATIONS[name]
     assert adaptation.name == name
     base = adaptation.attach(TINY)
-    before = weights(base.model)
+    before = values_of(base.model)
     trainable = {n for n, p in base.model.named_parameters() if p.requires_grad}
     first = learn(base, rows, max_steps=1, rate=0.0)
     facts = learn(base, rows, epochs=6, rate=0.3 if name == "prefix" else 1e-2)
-    moved = {n for n, value in weights(base.model).items() if not torch.equal(value, before[n])}
+    moved = {n for n, value in values_of(base.model).items() if not torch.equal(value, before[n])}
     assert moved
     assert moved <= trainable
     assert facts["best_validation_loss"] < first["best_validation_loss"]
@@ -139,6 +142,103 @@ def test_a_loss_that_is_no_number_is_a_divergence(rows: tuple[Rows, Rows]) -> No
         base.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(Diverged, match="not finite"):
         learn(base, rows, max_steps=2)
+
+
+def gradients(base: models.Base, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+    """Of the loss as it is defined: logits everywhere, those after which nothing is learned ignored."""
+    base.model.zero_grad()
+    labels, inputs = batch["labels"], {n: v for n, v in batch.items() if n != "labels"}
+    columns = (labels != -100).any(0).nonzero().flatten()
+    loss = completion_loss(base.model, inputs, labels, columns)
+    loss.backward()
+    return loss.item(), {n: p.grad.clone() for n, p in base.model.named_parameters() if p.grad is not None}
+
+
+@torch.enable_grad()
+def defined(base: models.Base, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
+    """The same, row by row, from the model's own logits."""
+    base.model.zero_grad()
+    total = torch.zeros(())
+    for ids, labels in zip(rows.input_ids, rows.labels, strict=True):
+        tokens = torch.tensor([ids])
+        logits = base.model(input_ids=tokens, attention_mask=torch.ones_like(tokens)).logits[0, -len(ids) : -1]
+        total = total + torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum")
+    total.backward()
+    return total.item(), {n: p.grad.clone() for n, p in base.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("layout", ["in one row", "padded"])
+@pytest.mark.parametrize("name", ["full", "lora", "prefix"])
+def test_neither_layout_changes_the_loss_or_a_gradient(name: str, layout: str, rows: tuple[Rows, Rows]) -> None:
+    base = ADAPTATIONS[name].attach(TINY)
+    base.model.eval()
+    text = [[7, 8, 9, 10, 11], [12] * 40]
+    mixed = Rows(rows[0].input_ids[:3], rows[0].labels[:3]) + Rows(text, text)  # learned from the first token on, too
+    always = Matrices(frozen=1, trained=0, head=0, trains_head=False, attention_width=0)
+    matrices = always if layout == "in one row" and name != "prefix" else None
+    batch = Layout(0, matrices)(list(mixed.dataset()))
+    assert (len(batch["input_ids"]) == 1) == (matrices is not None)
+    loss, found = gradients(base, batch)
+    expected_loss, expected = defined(base, mixed)
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    assert found.keys() == expected.keys()
+    for parameter, gradient in found.items():
+        assert torch.allclose(gradient, expected[parameter], atol=1e-3), parameter
+
+
+def test_many_long_rows_are_padded_and_few_short_ones_are_not() -> None:
+    layout = Layout(0, Matrices(frozen=10**6, trained=0, head=0, trains_head=False, attention_width=10**3))
+    rows = {n: {"input_ids": [5] * n, "labels": [5] * n} for n in (10, 30, 900, 1000)}
+    assert len(layout([rows[10], rows[30]])["input_ids"]) == 1
+    assert len(layout([rows[1000], rows[900]] * 8)["input_ids"]) == 16
+    assert layout([rows[30], rows[30]])["input_ids"].shape == (2, 30)  # no padding to save
+
+
+@pytest.mark.parametrize(
+    ("shape", "packs"),
+    [
+        ({"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4}, True),
+        ({"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}, False),
+        ({"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4}, False),
+    ],
+)
+def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, Any], packs: bool) -> None:
+    assert keeps_rows_apart(models.load({**TINY, "shape": shape}, None).model) is packs
+
+
+def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None:
+    base = ADAPTATIONS["full"].attach(TINY)
+    unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
+    facts = train(base, rows[0], unseen, {**SFT, "batch_size": 3, "epochs": 1}, 0.0, 0, Meter(), lambda *_: None)
+    learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
+    assert facts["best_validation_loss"] == pytest.approx(defined(base, unseen)[0] / learned, rel=1e-4)
+
+
+def test_where_memory_ends_training_starts_again_with_checkpointing(
+    monkeypatch: pytest.MonkeyPatch, colours: Path, tmp_path: Path
+) -> None:
+    genuine: Any = weights.train
+    asked: list[bool | None] = []
+
+    def ends_without(base: Any, rows: Any, unseen: Any, how: Any, *rest: Any) -> Any:
+        asked.append(how["gradient_checkpointing"])
+        if not how["gradient_checkpointing"]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return genuine(base, rows, unseen, how, *rest)
+
+    monkeypatch.setattr(weights, "train", ends_without)
+    words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
+    (configured,) = sweep.compositions(words)
+    task = configured.load_task()
+    shown = bind({"name": "zero_shot"}, task, (), 0)
+    pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
+    _, facts = weights.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
+    assert asked == [None, True]
+    assert facts is not None
+    assert facts["gradient_checkpointing"] is True
+    refused = Settings({**configured.config, "training": {**configured.training, "gradient_checkpointing": False}})
+    with pytest.raises(torch.OutOfMemoryError):
+        weights.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
 
 
 def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
