@@ -184,11 +184,10 @@ def choice(task: str, context: str, count: int, labels: int | None) -> Callable[
                 for _ in range(rounds)
             ]
         own, theirs = rounds_done[-1]
-        pairs = [
-            (a, b) for x, y in zip(own["scores"], theirs["scores"], strict=True) for a, b in zip(x, y, strict=True)
-        ]
-        apart = max(abs(a - b) for a, b in pairs)
-        same = sum(x.index(max(x)) == y.index(max(y)) for x, y in zip(own["scores"], theirs["scores"], strict=True))
+        both = list(zip(own["scores"], theirs["scores"], strict=True))
+        apart = [abs(a - b) for x, y in both for a, b in zip(x, y, strict=True)]
+        close = sum(distance <= 1e-4 for distance in apart) / len(apart)
+        same = sum(x.index(max(x)) == y.index(max(y)) for x, y in both)
         limit = own["tokens"]["apart"] / own["tokens"]["shared"]
         return compared(
             name,
@@ -196,7 +195,8 @@ def choice(task: str, context: str, count: int, labels: int | None) -> Callable[
             [round[1]["seconds"] for round in rounds_done],
             len(questions),
             "items/s",
-            f"same choice on {same} of {len(questions)}, log-likelihoods within {max(apart):.1e}, {close:.0%} within 1e-4",
+            f"same choice on {same} of {len(questions)}, log-likelihoods within {max(apart):.1e}, "
+            f"{close:.0%} of them within 1e-4",
             f"limit by token count {limit:.1f}; lm-eval at batch {size} of {tried}",
         )
 
@@ -338,8 +338,10 @@ def run_script(spec: dict[str, Any], folder: Path) -> float:
     path = folder / "spec.json"
     path.write_text(json.dumps(spec))
     command = [str(PEERS), str(HERE / "peers/cell.py"), str(path)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(json.loads(said.splitlines()[-1])["value"])
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return float(json.loads(done.stdout.splitlines()[-1])["value"])
 
 
 def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:

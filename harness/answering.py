@@ -20,7 +20,16 @@ from transformers import GenerationConfig
 
 from harness.measure import now
 from harness.prompts import Encoder
-from harness.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
+from harness.shared_prefix import (
+    Rows,
+    SharedPrefix,
+    additive,
+    at_least_single,
+    decoder,
+    has_learned_prompt,
+    plain_rows,
+    read,
+)
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -125,8 +134,9 @@ def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int])
         for choice in questions[i].choices:
             ids = torch.tensor([[*questions[i].prompt, *choice[:-1]]], device=model.device)
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=len(choice)).logits
-            said = logits[0].float().gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
-            scores.append(float((said - logits[0].float().logsumexp(-1)).sum()))
+            logits = at_least_single(logits[0])
+            said = logits.gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
+            scores.append(float((said - logits.logsumexp(-1)).sum()))
         yield i, scores
 
 
@@ -139,7 +149,7 @@ def _score_together(
     sizes = {i: len(rests[i]) + len(trees[i].tokens) for i in left}
     for some in _batches(sorted(left, key=lambda i: sizes[i], reverse=True), sizes, tokens):
         rows, branched = _trees_in_rows(prefix, [rests[i] for i in some], [trees[i] for i in some])
-        logits = prefix.read(rows, logits=1 + branched).float()
+        logits = at_least_single(prefix.read(rows, logits=1 + branched))
         totals = logits.logsumexp(-1)
         for row, i in enumerate(some):
             columns, said = trees[i].predicted

@@ -212,16 +212,17 @@ def _attend(
 def _part(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """One part of a softmax: the weighted sum of values, the sum of weights and the highest score, none of them in half precision."""
-    scores = _at_least_single(query @ key.transpose(-1, -2))
+    """One part of a softmax, never in half precision: the values' weighted sum, the weights' sum, the highest score."""
+    scores = at_least_single(query @ key.transpose(-1, -2))
     if mask is not None:
         scores = scores + mask
     highest = scores.amax(-1, keepdim=True)
     weights = scores.sub_(highest).exp_()
-    return _at_least_single(weights.to(value.dtype) @ value), weights.sum(-1, keepdim=True), highest
+    return at_least_single(weights.to(value.dtype) @ value), weights.sum(-1, keepdim=True), highest
 
 
-def _at_least_single(tensor: torch.Tensor) -> torch.Tensor:
+def at_least_single(tensor: torch.Tensor) -> torch.Tensor:
+    """Half precision is widened; sums of many terms need it."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 

@@ -1,24 +1,34 @@
-"""Intervals over per-item scores, as pure functions.
+"""Statistics of per-item scores, as pure functions: how well, how different, how sure, how many items it would take.
 
 >>> interval([1, 1, 0, 1])
 Interval(value=0.75, low=0.300..., high=0.954..., n=4)
+>>> compare([1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1])        # the same items, one checkpoint each
+Comparison(value=0.333..., low=-0.119..., high=0.700..., n=6, p=0.5, ..., test='exact McNemar')
+
+Items are the unit; items that share a template or a document are no independent ones, so where clusters are given these
+are the unit. Over several training seeds, items and seeds both vary: `compare_over_seeds` keeps the two apart.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
 from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
+POWER = 0.8
+Z = float(scipy_stats.norm.ppf((1 + CONFIDENCE) / 2))
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its two-sided 95 % interval, items as the unit."""
+    """A value with its two-sided 95 % interval."""
 
     value: float
     low: float
@@ -26,37 +36,267 @@ class Interval:
     n: int
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Wilson score interval of a proportion (Wilson 1927); n > 0."""
-    ci = scipy_stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(successes / n, float(ci.low), float(ci.high), n)
+@dataclass(frozen=True)
+class Comparison(Interval):
+    """A difference over the same items, with its p-value under no difference and what could have been shown."""
+
+    p: float
+    sd: float
+    # of a single item's difference; where clusters are the unit, as if items were independent and as uncertain
+    test: str
+
+    @property
+    def smallest_difference(self) -> float:
+        """What this many items would have shown four times in five."""
+        return smallest_difference(self.n, self.sd)
 
 
-def mean_interval(scores: Sequence[float]) -> Interval:
+# One method
+
+
+def interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval | None:
+    """Wilson for scores that are all 0 or 1, Student's t for others; None without a score."""
+    if not len(scores):
+        return None
+    if all(score in (0, 1) for score in scores):
+        return wilson(int(sum(scores)), len(scores), _design_effect(scores, clusters))
+    return mean_interval(scores, clusters)
+
+
+def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
+    """Wilson score interval of a proportion (Wilson 1927); n > 0.
+
+    design_effect: the variance of the proportion over what it would be with independent items; the interval is that of
+    n / design_effect items (Franco et al. 2019).
+    """
+    if design_effect == 1.0:
+        ci = scipy_stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+        return Interval(successes / n, float(ci.low), float(ci.high), n)
+    p, m = successes / n, n / design_effect
+    middle, reach = p + Z**2 / (2 * m), Z * math.sqrt(p * (1 - p) / m + Z**2 / (4 * m**2))
+    low, high = ((middle + sign * reach) / (1 + Z**2 / m) for sign in (-1, 1))
+    return Interval(p, max(0.0, low), min(1.0, high), n)
+
+
+def mean_interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval:
     """Student's t interval of a mean, clipped to [0, 1] since scores are; one item alone says nothing: 0 to 1."""
-    n = len(scores)
-    mean = float(np.mean(scores))
-    if n < 2:
-        return Interval(mean, 0.0, 1.0, n)
-    error = float(np.std(scores, ddof=1)) / math.sqrt(n)
-    reach = float(scipy_stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * error
-    return Interval(mean, max(0.0, mean - reach), min(1.0, mean + reach), n)
+    found = _mean(np.asarray(scores, float), clusters)
+    if not math.isfinite(found.error):
+        return Interval(found.mean, 0.0, 1.0, len(scores))
+    reach = _t(found.freedom) * found.error
+    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), len(scores))
+
+
+@dataclass(frozen=True)
+class _Mean:
+    mean: float
+    error: float
+    freedom: float
+
+
+def _mean(values: Floats, clusters: Sequence[Hashable] | None) -> _Mean:
+    """A mean with its standard error and degrees of freedom; over clusters the sandwich with G / (G - 1).
+
+    (Liang and Zeger 1986; the t distribution with G - 1 degrees as Cameron and Miller 2015, section VI.)
+    """
+    n, mean = len(values), float(values.mean())
+    groups = _groups(clusters, n)
+    count = int(groups.max()) + 1
+    if count < 2:
+        return _Mean(mean, math.inf, 0)
+    sums = np.bincount(groups, weights=values - mean)
+    return _Mean(mean, math.sqrt(count / (count - 1) * float((sums**2).sum())) / n, count - 1)
+
+
+def _groups(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
+    """The number of each item's cluster; an item without one is a cluster of its own."""
+    if clusters is None or all(cluster is None for cluster in clusters):
+        return np.arange(n)
+    known: dict[Hashable, int] = {}
+    named = [("item", i) if cluster is None else cluster for i, cluster in enumerate(clusters)]
+    return np.array([known.setdefault(cluster, len(known)) for cluster in named])
+
+
+def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None) -> float:
+    """How much less a clustered item says than an independent one; 1 without clusters, never less than 1."""
+    values = np.asarray(scores, float)
+    groups = _groups(clusters, len(values))
+    count = int(groups.max()) + 1
+    if count == len(values):
+        return 1.0
+    alone, together = _mean(values, None).error, _mean(values, clusters).error
+    if alone == 0 or not math.isfinite(
+        together
+    ):  # all alike: nothing is known of the clusters; they may be one item each
+        return len(values) / count
+    return max(1.0, (together / alone) ** 2)
+
+
+def _t(freedom: float) -> float:
+    return float(scipy_stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+
+
+# Two methods on the same items
+
+
+def compare(
+    scores: Sequence[float], baseline: Sequence[float], clusters: Sequence[Hashable] | None = None
+) -> Comparison:
+    """scores minus baseline, item by item, of one checkpoint each.
+
+    Of scores that are 0 or 1: Tango's interval and exact McNemar's p; of others, and over clusters: paired t.
+    """
+    ours, theirs = np.asarray(scores, float), np.asarray(baseline, float)
+    differences = ours - theirs
+    n = len(differences)
+    clustered = int(_groups(clusters, n).max()) + 1 < n
+    if not clustered and set(np.unique([ours, theirs])) <= {0.0, 1.0}:
+        better, worse = int((differences > 0).sum()), int((differences < 0).sum())
+        found = tango(better, worse, n)
+        sd = math.sqrt(max(0.0, (better + worse) / n - found.value**2) * n / max(1, n - 1))
+        return Comparison(found.value, found.low, found.high, n, mcnemar(better, worse), sd, "exact McNemar")
+    mean = _mean(differences, clusters)
+    name = "cluster-robust t" if clustered else "paired t"
+    return _by_t(mean, n, name)
+
+
+def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
+    sd = mean.error * math.sqrt(n)
+    if not math.isfinite(mean.error):
+        return Comparison(mean.mean, -math.inf, math.inf, n, 1.0, math.inf, name)
+    if mean.error == 0:
+        return Comparison(mean.mean, mean.mean, mean.mean, n, float(mean.mean == 0), 0.0, name)
+    reach = _t(mean.freedom) * mean.error
+    p = 2 * float(scipy_stats.t.sf(abs(mean.mean) / mean.error, mean.freedom))
+    return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Mean of after minus before over the same items, with Student's t interval; one item alone says nothing."""
-    differences = np.subtract(after, before)
-    n, mean = len(differences), float(np.mean(differences))
-    if n < 2:
-        return Interval(mean, -math.inf, math.inf, n)
-    reach = float(scipy_stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * float(np.std(differences, ddof=1)) / math.sqrt(n)
-    return Interval(mean, mean - reach, mean + reach, n)
+    found = _by_t(_mean(np.subtract(after, before, dtype=float), None), len(before), "paired t")
+    return Interval(found.value, found.low, found.high, found.n)
 
 
-def interval(scores: Sequence[float]) -> Interval | None:
-    """Wilson for scores that are all 0 or 1, Student's t for others; None without a score."""
-    if not scores:
-        return None
-    if all(score in (0, 1) for score in scores):
-        return wilson(int(sum(scores)), len(scores))
-    return mean_interval(scores)
+def mcnemar(better: int, worse: int) -> float:
+    """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs."""
+    if better + worse == 0:
+        return 1.0
+    return float(scipy_stats.binomtest(better, better + worse).pvalue)
+
+
+def tango(better: int, worse: int, n: int) -> Interval:
+    """Tango's score interval (1998) of the difference of two paired proportions, (better - worse) / n.
+
+    better, worse: pairs of which only the first, only the second succeeded. The interval is where the score statistic
+    lies within +-z; its bounds are found by bisection.
+    """
+    value = (better - worse) / n
+
+    def beyond(delta: float, z: float) -> float:
+        return float(tango_statistic(better, worse, n, delta)) - z
+
+    low = -1.0 if beyond(-1.0, Z) <= 0 else float(optimize.bisect(beyond, -1.0, value, args=(Z,), xtol=1e-12))
+    high = 1.0 if beyond(1.0, -Z) >= 0 else float(optimize.bisect(beyond, value, 1.0, args=(-Z,), xtol=1e-12))
+    return Interval(value, low, high, n)
+
+
+def tango_statistic(better: ArrayLike, worse: ArrayLike, n: int, delta: float) -> Floats:
+    """Tango's score statistic of the hypothesis that the difference is `delta`; better and worse may be arrays.
+
+    Under it the most likely probability of `worse` is the larger root of 2n x^2 + B x + C (Tango 1998, equation 2).
+    """
+    more, less = np.asarray(better, float), np.asarray(worse, float)
+    b = (2 * n - more + less) * delta - more - less
+    c = -less * delta * (1 - delta)
+    likeliest = (np.sqrt(np.maximum(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+    variance = n * (2 * likeliest + delta * (1 - delta))
+    surplus = more - less - n * delta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = surplus / np.sqrt(np.maximum(0.0, variance))
+    return np.where(surplus == 0, 0.0, found)
+
+
+# Several training seeds
+
+
+def compare_over_seeds(
+    scores: ArrayLike, baseline: ArrayLike, clusters: Sequence[Hashable] | None = None
+) -> Comparison:
+    """scores minus baseline where each has been trained with several seeds; shapes (seeds, items), the same items.
+
+    Items and seeds are crossed. The variance of the difference is that over items (or clusters) of the seeds' mean,
+    plus for each method that over seeds of the items' mean, less what both contain; degrees of freedom after
+    Satterthwaite. A method with one seed adds no variance of seeds, so the conclusion is on that checkpoint.
+    """
+    methods = [np.atleast_2d(np.asarray(values, float)) for values in (scores, baseline)]
+    n = methods[0].shape[1]
+    over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
+    parts = [(over_items.error**2, over_items.freedom)]
+    for values in methods:
+        seeds = values.shape[0]
+        if seeds > 1:
+            over_seeds = float(values.mean(1).var(ddof=1)) / seeds
+            parts.append((max(0.0, over_seeds - _interaction(values) / (seeds * n)), seeds - 1))
+    variance = sum(part for part, _ in parts)
+    below = sum(part**2 / freedom for part, freedom in parts if freedom and math.isfinite(part))
+    freedom = variance**2 / below if below else over_items.freedom
+    name = "items" if len(parts) == 1 else "items and seeds crossed"
+    return _by_t(_Mean(over_items.mean, math.sqrt(variance), freedom), n, f"t, {name}")
+
+
+def _interaction(values: Floats) -> float:
+    """Mean square of what neither the item nor the seed explains; shape (seeds, items)."""
+    seeds, n = values.shape
+    left = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    return float((left**2).sum()) / ((seeds - 1) * max(1, n - 1))
+
+
+def seed_spread(values: ArrayLike) -> float | None:
+    """Standard deviation of a method's mean score over training seeds; shape (seeds, items); None of a single seed."""
+    means = np.atleast_2d(np.asarray(values, float)).mean(1)
+    return float(means.std(ddof=1)) if len(means) > 1 else None
+
+
+# Many comparisons
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected so that the chance of any false claim stays under the level (Holm 1979)."""
+    order, corrected, least = np.argsort(p_values), [0.0] * len(p_values), 0.0
+    for place, i in enumerate(order):
+        least = max(least, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = least
+    return corrected
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected so that the expected share of false claims stays under the level (1995)."""
+    return [float(p) for p in scipy_stats.false_discovery_control(p_values)] if len(p_values) else []
+
+
+# Verdicts and power
+
+
+def verdict(difference: Interval, margin: float) -> str:
+    """better | no_worse | worse | inconclusive, of a difference in the metric's good direction."""
+    if difference.high < -margin:
+        return "worse"
+    if difference.low > 0:
+        return "better"
+    return "no_worse" if difference.low > -margin else "inconclusive"
+
+
+def smallest_difference(n: int, sd: float, power: float = POWER) -> float:
+    """The true difference that a two-sided test at 5 % finds with this power; sd: of an item's difference."""
+    if n < 2 or not math.isfinite(sd):
+        return math.inf
+    return _reach(power) * sd / math.sqrt(n)
+
+
+def items_needed(difference: float, sd: float, power: float = POWER) -> int:
+    """Items on which such a true difference is found with this power: the normal approximation (Chow et al. 2008)."""
+    return max(2, math.ceil((_reach(power) * sd / difference) ** 2))
+
+
+def _reach(power: float) -> float:
+    return Z + float(scipy_stats.norm.ppf(power))

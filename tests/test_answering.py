@@ -107,6 +107,16 @@ PROMPTS = {
 }
 
 
+def test_in_double_precision_the_two_ways_are_one() -> None:
+    """So what they differ by otherwise is rounding."""
+    base = models.load({**TINY, "dtype": "float64"}, None)
+    prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
+    for together, apart in zip(
+        scores(base, prompts, prefix_of(base, prompts)), scores(base, prompts, None), strict=True
+    ):
+        assert together == pytest.approx(apart, abs=1e-9)
+
+
 @pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS.keys())
 def test_a_prefix_read_once_changes_no_answer(base: models.Base, texts: list[str]) -> None:
     prompts = [prompt_of(base, text) for text in texts]

@@ -1,8 +1,37 @@
-"""Intervals against published values."""
+"""Statistics against published values, against statsmodels, and by exact enumeration and simulation."""
 
+import math
+
+import numpy as np
 import pytest
+import statsmodels.api as sm
+from scipy import stats as scipy_stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
 
-from harness.stats import interval, mean_interval, wilson
+from harness.stats import (
+    Interval,
+    Z,
+    benjamini_hochberg,
+    compare,
+    compare_over_seeds,
+    holm,
+    interval,
+    items_needed,
+    mcnemar,
+    mean_interval,
+    paired_difference,
+    seed_spread,
+    smallest_difference,
+    tango,
+    tango_statistic,
+    verdict,
+    wilson,
+)
+
+RNG = np.random.default_rng(0)
 
 
 def test_wilson_matches_the_published_example() -> None:
@@ -15,6 +44,25 @@ def test_wilson_at_the_edges_stays_inside() -> None:
     assert wilson(0, 29).high == pytest.approx(0.1170, abs=5e-5)  # Newcombe 1998, table I
 
 
+@pytest.mark.parametrize("successes", [0, 3, 17, 40])
+def test_wilson_agrees_with_statsmodels(successes: int) -> None:
+    found = wilson(successes, 40)
+    assert (found.low, found.high) == pytest.approx(proportion_confint(successes, 40, method="wilson"), abs=1e-8)
+
+
+def test_clustered_items_say_less() -> None:
+    scores = [1, 1, 1, 1, 0, 0, 0, 0]
+    alone, pairs = interval(scores), interval(scores, list("aabbccdd"))
+    assert alone and pairs
+    assert pairs.low < alone.low and alone.high < pairs.high
+    # scores alike within every cluster: four clusters say what four items do, with the cluster's own correction
+    halved = wilson(4, 8, design_effect=(4 / 3) / (8 / 7) * 2)
+    assert (pairs.low, pairs.high) == pytest.approx((halved.low, halved.high))
+    assert interval(scores, [None] * 8) == alone
+    together = interval([1, 1, 1, 1], list("aabb"))
+    assert together and together.low == pytest.approx(wilson(2, 2).low)
+
+
 def test_a_mean_has_students_interval() -> None:
     found = mean_interval([0.2, 0.4, 0.6, 0.8])  # mean 0.5, s 0.2582, t(3) 3.182
     assert (found.low, found.high) == (pytest.approx(0.0892, abs=1e-3), pytest.approx(0.9108, abs=1e-3))
@@ -24,3 +72,167 @@ def test_the_kind_of_score_decides_the_interval() -> None:
     assert interval([1, 0, 1]) == wilson(2, 3)
     assert interval([1, 0, 0.5]) == mean_interval([1, 0, 0.5])
     assert interval([]) is None
+
+
+# Paired
+
+
+def test_tango_matches_the_published_examples() -> None:
+    # Fagerland, Lydersen and Laake 2014: airway hyper-responsiveness, 1 and 7 discordant of 21
+    found = tango(1, 7, 21)
+    assert (found.value, found.low, found.high) == pytest.approx((-0.286, -0.517, -0.026), abs=5e-4)
+    # R's PropCIs: 28 and 25 of 618 at 90 %: -0.0148 to 0.0247
+    z = float(scipy_stats.norm.ppf(0.95))
+    assert float(tango_statistic(28, 25, 618, -0.0148)) == pytest.approx(z, abs=0.01)
+    assert float(tango_statistic(28, 25, 618, 0.0247)) == pytest.approx(-z, abs=0.01)
+
+
+@pytest.mark.parametrize("pair", [(0, 0), (0, 5), (5, 0), (12, 9), (30, 0), (0, 30)])
+def test_tangos_bounds_are_where_the_statistic_says(pair: tuple[int, int]) -> None:
+    found, mirrored = tango(*pair, 30), tango(*pair[::-1], 30)
+    assert -1 <= found.low <= found.value <= found.high <= 1
+    assert (found.low, found.high) == pytest.approx((-mirrored.high, -mirrored.low), abs=1e-8)
+    for bound, z in ((found.low, Z), (found.high, -Z)):
+        if abs(bound) < 1:
+            assert float(tango_statistic(*pair, 30, bound)) == pytest.approx(z, abs=1e-6)
+
+
+def test_tango_is_the_inversion_of_mcnemars_test() -> None:
+    """At no difference the statistic is McNemar's."""
+    assert float(tango_statistic(12, 5, 40, 0.0)) == pytest.approx(7 / math.sqrt(17))
+
+
+def coverage(n: int, discordance: float, difference: float) -> float:
+    """Probability that Tango's interval holds the true difference, summed over every possible pair of counts."""
+    more, less = (discordance + difference) / 2, (discordance - difference) / 2
+    better, worse = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
+    possible = better + worse <= n
+    better, worse = better[possible], worse[possible]
+    counts = np.stack([better, worse, n - better - worse], axis=1)
+    chance = scipy_stats.multinomial.pmf(counts, n, [more, less, 1 - more - less])
+    return float(chance[np.abs(tango_statistic(better, worse, n, difference)) <= Z].sum())
+
+
+def test_tangos_coverage_by_exact_enumeration() -> None:
+    cells = {
+        (n, discordance, share): coverage(n, discordance, share * discordance)
+        for n in (30, 100, 300)
+        for discordance in (0.05, 0.1, 0.2, 0.3, 0.4)
+        for share in (0.0, 0.25, 0.5)
+    }
+    assert min(cells.values()) >= 0.925
+    usual = [covered for (n, discordance, _), covered in cells.items() if n * discordance >= 5]
+    assert 0.94 <= sum(usual) / len(usual) <= 0.965
+
+
+def test_mcnemar_agrees_with_the_published_example_and_with_statsmodels() -> None:
+    assert mcnemar(1, 7) == pytest.approx(0.0703, abs=5e-5)  # Fagerland, Lydersen and Laake 2013, table 5
+    for better, worse in ((0, 0), (3, 9), (10, 10), (40, 21)):
+        expected = statsmodels_mcnemar([[5, better], [worse, 5]], exact=True).pvalue
+        assert mcnemar(better, worse) == pytest.approx(expected, abs=1e-8)
+
+
+def test_paired_scores_agree_with_statsmodels() -> None:
+    ours, theirs = RNG.random((2, 40))
+    found, expected = compare(ours, theirs), DescrStatsW(ours - theirs)
+    assert (found.low, found.high) == pytest.approx(expected.tconfint_mean(), abs=1e-8)
+    assert found.p == pytest.approx(expected.ttest_mean()[1], abs=1e-8)
+    assert found.test == "paired t"
+    change = paired_difference(theirs, ours)
+    assert (change.low, change.high) == (found.low, found.high)
+
+
+def test_clusters_agree_with_statsmodels() -> None:
+    clusters = RNG.integers(0, 12, 60)
+    differences = RNG.normal(0.1, 0.3, 60) + RNG.normal(0, 0.2, 12)[clusters]
+    fitted = sm.OLS(differences, np.ones(60)).fit(cov_type="cluster", cov_kwds={"groups": clusters}, use_t=True)
+    found = compare(differences, np.zeros(60), list(clusters))
+    assert (found.low, found.high) == pytest.approx(tuple(fitted.conf_int()[0]), abs=1e-8)
+    assert found.p == pytest.approx(float(fitted.pvalues[0]), abs=1e-8)
+    assert found.test == "cluster-robust t"
+
+
+def test_the_kind_of_score_decides_the_test() -> None:
+    ours, theirs = [1, 1, 1, 0, 1, 0], [0, 1, 0, 0, 1, 1]
+    found = compare(ours, theirs)
+    assert found.test == "exact McNemar"
+    assert (found.low, found.high) == (tango(2, 1, 6).low, tango(2, 1, 6).high)
+    assert found.p == mcnemar(2, 1)
+    same = compare(ours, ours)
+    assert (same.value, same.p) == (0.0, 1.0)
+    assert same.low < 0 < same.high
+    assert compare([0.5, 0.25], [0.5, 0.25]).p == 1.0
+
+
+# Seeds
+
+
+def crossed(seeds: int, items: int, between_items: float, between_seeds: float, noise: float) -> np.ndarray:
+    item, seed = RNG.normal(0, between_items, items), RNG.normal(0, between_seeds, (seeds, 1))
+    return 0.5 + item + seed + RNG.normal(0, noise, (seeds, items))
+
+
+def test_one_seed_of_each_is_the_paired_t_test() -> None:
+    ours, theirs = RNG.random((2, 30))
+    assert compare_over_seeds([ours], [theirs]).low == pytest.approx(compare(ours, theirs).low)
+
+
+def test_items_and_seeds_cover_the_true_difference() -> None:
+    """Nominally 95 %; a t test on items alone, which ignores that seeds vary, covers far less."""
+    covered = naive = 0
+    for _ in range(600):
+        ours = crossed(3, 60, 0.0, 0.05, 0.2)
+        theirs = crossed(3, 60, 0.0, 0.05, 0.2)
+        found = compare_over_seeds(ours, theirs)
+        covered += found.low <= 0 <= found.high
+        alone = compare(ours.mean(0), theirs.mean(0))
+        naive += alone.low <= 0 <= alone.high
+    assert covered / 600 >= 0.93
+    assert naive / 600 < 0.8
+
+
+def test_the_spread_of_seeds_is_apart_from_that_of_items() -> None:
+    assert seed_spread([[0.2, 0.9], [0.2, 0.9]]) == 0.0
+    assert seed_spread([[0.2, 0.4], [0.4, 0.6]]) == pytest.approx(math.sqrt(0.02))
+    assert seed_spread([[0.2, 0.4]]) is None
+
+
+# Many
+
+
+@pytest.mark.parametrize(("ours", "method"), [(holm, "holm"), (benjamini_hochberg, "fdr_bh")])
+def test_corrections_agree_with_statsmodels(ours: object, method: str) -> None:
+    p_values = [0.001, 0.04, 0.03, 0.9, 0.012, 0.012]
+    assert ours(p_values) == pytest.approx(multipletests(p_values, method=method)[1], abs=1e-8)  # type: ignore[operator]
+    assert ours([]) == []  # type: ignore[operator]
+
+
+def test_identical_methods_are_rarely_told_apart() -> None:
+    """1,000 reports of six methods that do not differ: after Holm a report claims something in 6 % at most."""
+    claims = 0
+    for _ in range(1000):
+        scores = (RNG.random((6, 60)) < RNG.random(60)).astype(float)
+        differences = [scores[i] - scores[j] for i in range(6) for j in range(i)]
+        pairs = [mcnemar(int((d > 0).sum()), int((d < 0).sum())) for d in differences]  # what `compare` gives as p
+        claims += min(holm(pairs)) < 0.05
+    assert claims <= 60
+
+
+# Verdicts and power
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [(-0.10, -0.03, "worse"), (0.01, 0.05, "better"), (-0.01, 0.05, "no_worse"), (-0.03, 0.05, "inconclusive")],
+)
+def test_a_verdict_is_where_the_interval_lies(low: float, high: float, said: str) -> None:
+    assert verdict(Interval((low + high) / 2, low, high, 100), 0.02) == said
+
+
+def test_the_smallest_difference_is_found_four_times_in_five() -> None:
+    n, sd = 200, 0.4
+    true = smallest_difference(n, sd)
+    found = sum(compare(RNG.normal(true, sd, n), np.zeros(n)).p < 0.05 for _ in range(1000)) / 1000
+    assert found == pytest.approx(0.8, abs=0.04)
+    assert items_needed(true, sd) == pytest.approx(n, abs=1)
+    assert smallest_difference(1, sd) == math.inf
