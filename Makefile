@@ -1,11 +1,12 @@
 # make demo   a real comparison, from nothing, in about a quarter of an hour on two cores
 # make test   the tests; also as the very first command
+# make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test bench lint
 
 setup: $(READY)
 
@@ -24,6 +25,16 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# The harness against lm-evaluation-harness and TRL; DATA: a folder with banking77, squad, gsm8k and blimp as JSONL rows.
+bench: $(READY) .venv-peers/.ready
+	@test -n "$(DATA)" || { echo "make bench DATA=DIR: a folder with banking77, squad, gsm8k and blimp"; exit 1; }
+	$(BIN)/python benchmarks/bench.py $(DATA) --only "$(ONLY)"
+
+.venv-peers/.ready: benchmarks/peers/requirements.txt constraints.txt
+	test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	@touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

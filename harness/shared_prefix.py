@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import AttentionInterface
@@ -27,6 +28,8 @@ _NAME = "harness_shared_prefix"
 _PROBED = 6  # tokens
 
 _cache: ContextVar[_RowsCache] = ContextVar("cache")
+_known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+# whether a model can be read in two parts
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,14 @@ class SharedPrefix:
     def of(cls, model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
         """The common beginning of some prompts, read; None where there is none, or the model cannot be read so."""
         ids = common_beginning(prompts)
-        if not ids:
-            return None
+        return cls._after(model, ids) if ids and _splits(model, prompts[0]) else None
+
+    @classmethod
+    def _after(cls, model: Any, ids: Sequence[int]) -> SharedPrefix | None:
         layers = getattr(getattr(read(model, ids), "past_key_values", None), "layers", ())
         if not layers or not all(type(layer) is DynamicLayer for layer in layers):
             return None
-        prefix = cls(model, ids, layers)
-        return prefix if prefix._agrees(prompts[0]) else None
+        return cls(model, ids, layers)
 
     @property
     def device(self) -> torch.device:
@@ -112,19 +116,28 @@ class SharedPrefix:
         """Room for the keys and values of so many rows of at most so many tokens each."""
         return Own(self._layers, rows, room)
 
-    def _agrees(self, prompt: Sequence[int]) -> bool:
-        """Whether a few tokens are read after the prefix, two rows at a time, as they are when read with it."""
-        after = [self.rest(prompt)[:_PROBED], list(self.ids[:_PROBED])]
-        after = [row[: min(map(len, after))] for row in after]
-        try:
-            with self.reading():
-                found = self.read(plain_rows(after, self), logits=1)[:, -1]
-        except torch.OutOfMemoryError:
-            raise
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
-            print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
+
+def _splits(model: Any, prompt: Sequence[int]) -> bool:
+    """Whether a few tokens are read after a prefix, two rows at a time, as they are when read with it."""
+    if model not in _known:
+        ids = (list(prompt) * _PROBED)[: 2 * _PROBED]
+        _known[model] = _agree(model, ids[:_PROBED], [ids[_PROBED:], ids[: _PROBED - 1]])
+    return _known[model]
+
+
+def _agree(model: Any, beginning: Sequence[int], rows: Sequence[Sequence[int]]) -> bool:
+    try:
+        prefix = SharedPrefix._after(model, beginning)
+        if prefix is None:
             return False
-        return same(found, torch.stack([read(self._model, [*self.ids, *row]).logits[0, -1] for row in after]))
+        with prefix.reading():
+            found = prefix.read(plain_rows(rows, prefix), logits=1)[:, -1]
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
+        print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
+        return False
+    return same(found, torch.stack([read(model, [*beginning, *row]).logits[0, -1] for row in rows]))
 
 
 class Own:

@@ -9,6 +9,8 @@ from harness.memory import manage_memory  # isort: skip  (before torch allocates
 
 manage_memory()
 
+import gc  # noqa: E402
+
 import datasets  # noqa: E402, F401
 import faiss  # noqa: E402, F401
 import peft  # noqa: E402, F401
@@ -21,3 +23,5 @@ import harness.run  # noqa: E402
 import harness.training  # noqa: E402, F401
 
 quiet.silence_bars()
+gc.collect()
+gc.freeze()  # the libraries' million objects are no garbage of a run: its collections need not look at them
