@@ -104,7 +104,7 @@ def audit(
     }
     if task.splits["train"] and task.splits["validation"]:
         rows, items = task.splits["train"], task.splits["validation"]
-        found.baselines = as_data(task, baselines(task, rows, items), len(rows), len(items))["baselines"]
+        found.baselines = as_data(task, baselines(task, rows, items), len(rows), items)["baselines"]
     if tokenizer is not None:
         _measure_lengths(task, found, tokenizer, window)
     return found

@@ -55,14 +55,14 @@ def keep(settings: Settings, folder: Path) -> None:
     if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("data_sha256") == task.data_sha256:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    store.write(path, json.dumps(as_data(task, baselines(task, rows, items), len(rows), len(items)), indent=2) + "\n")
+    store.write(path, json.dumps(as_data(task, baselines(task, rows, items), len(rows), items), indent=2) + "\n")
 
 
-def as_data(task: Task, scores: dict[str, list[float]], rows: int, items: int) -> dict[str, Any]:
+def as_data(task: Task, scores: dict[str, list[float]], rows: int, items: Sequence[Example]) -> dict[str, Any]:
     """Baselines as a file of a results folder holds them: values with intervals, no rows."""
     named = {}
     for name, values in scores.items():
-        found = interval(values)
+        found = interval(values, [item.cluster for item in items])
         if found:
             named[name] = {"value": found.value, "low": found.low, "high": found.high}
     return {
@@ -70,7 +70,7 @@ def as_data(task: Task, scores: dict[str, list[float]], rows: int, items: int) -
         "data_sha256": task.data_sha256,
         "metric": task.metric,
         "rows": rows,
-        "n": items,
+        "n": len(items),
         "baselines": named,
     }
 

@@ -185,9 +185,12 @@ def _judge_choice(
 
 
 def quality(task: Task, predictions: Predictions, *, brief: bool = False) -> dict[str, Any]:
-    """The primary metric with its interval; unless brief also the others, and the primary one by slice."""
+    """The primary metric with its interval; unless brief also the others, and the primary one by slice.
+
+    Items that share a cluster (a template, a document) are no independent ones, and the interval knows it.
+    """
     scored = [p for p in predictions if p["score"] is not None]
-    found = interval([p["score"] for p in scored])
+    found = interval([p["score"] for p in scored], [p["cluster"] for p in scored])
     primary = {
         "metric": task.metric,
         "value": found.value if found else None,

@@ -24,6 +24,7 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
     missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money.
     """
     # pandas and matplotlib take a second to load; the terminal's table does without them.
+    from harness.report.comparisons import Comparisons
     from harness.report.figures import draw_figures
     from harness.report.page import Chapter, render
     from harness.report.spreadsheet import write_csv
@@ -33,7 +34,10 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
     cohorts = gather(stored, load_baselines(folder))
     out = out or Path("reports") / folder.resolve().name
     out.mkdir(parents=True, exist_ok=True)
-    chapters = [Chapter(cohort, draw_figures(cohort, number, out)) for number, cohort in enumerate(cohorts, 1)]
+    chapters = [
+        Chapter(cohort, draw_figures(cohort, number, out), Comparisons.of(cohort))
+        for number, cohort in enumerate(cohorts, 1)
+    ]
     write_csv(stored, folder, out / "records.csv")
     page = out / "report.md"
     page.write_text(render(chapters, folder, prices), encoding="utf-8")

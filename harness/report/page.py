@@ -15,15 +15,14 @@ from pathlib import Path
 
 from harness.catalogue import experiments
 from harness.records import Record
-from harness.report import choice, cost, measures, predictions, tables, twins
-from harness.report.choice import Choice
+from harness.report import answer, choice, comparisons, cost, measures, predictions, tables, twins
 from harness.report.cohorts import Cohort, Row, flatten
+from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
 from harness.report.escaping import code, markdown
 from harness.report.figures import Drawing
 from harness.report.measures import at
 from harness.report.tables import CONTAMINATED, SHARED, Table
-from harness.report.units import with_interval
 
 QUANTISED = "smollm2-135m-q4"
 QUANTISED_REMARK = (
@@ -42,15 +41,16 @@ MEMORY = {
 
 @dataclass(frozen=True)
 class Chapter:
-    """A cohort and the figures drawn of it."""
+    """A cohort, the figures drawn of it, and which of its methods differ."""
 
     cohort: Cohort
     drawings: list[Drawing]
+    comparisons: Comparisons
 
 
 def render(chapters: list[Chapter], folder: Path, prices: Prices) -> str:
     cohorts = [chapter.cohort for chapter in chapters]
-    blocks = [f"# Report on {markdown(folder.resolve().name)}", *opening(cohorts), EXPLORATORY]
+    blocks = [f"# Report on {markdown(folder.resolve().name)}", *opening(chapters), EXPLORATORY]
     if any(cohort.key.model == QUANTISED for cohort in cohorts):
         blocks.append(QUANTISED_REMARK)
     for task, of_task in groupby(chapters, key=lambda chapter: chapter.cohort.key.task):
@@ -62,49 +62,17 @@ def render(chapters: list[Chapter], folder: Path, prices: Prices) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def opening(cohorts: list[Cohort]) -> Iterator[str]:
-    """A sentence for each task and model, from its cohort with the most items."""
-    for (task, model), group in groupby(cohorts, key=lambda c: (c.key.task, c.key.model)):
+def opening(chapters: list[Chapter]) -> Iterator[str]:
+    """The answer for each task and model, from its cohort with the most items."""
+    models = {(c.cohort.key.task, c.cohort.key.model) for c in chapters}
+    for (task, model), group in groupby(chapters, key=lambda c: (c.cohort.key.task, c.cohort.key.model)):
         of_model = list(group)
-        headline = max(of_model, key=lambda c: (c.key.items or 0, len(c.rows)))
-        models = {c.key.model for c in cohorts if c.key.task == task}
-        where = f"**{markdown(task)}**" + (f" on {markdown(model)}" if len(models) > 1 else "")
+        headline = max(of_model, key=lambda c: (c.cohort.key.items or 0, len(c.cohort.rows)))
+        several = sum(known == task for known, _ in models) > 1
+        where = f"**{markdown(task)}**" + (f" on {markdown(model)}" if several else "")
         others = len(of_model) - 1
         also = f" {others} smaller or other cohort{'s' * (others > 1)} below." if others else ""
-        yield f"{where}: {sentence(headline, choice.choose(headline))}{also}"
-
-
-def sentence(cohort: Cohort, chosen: Choice | None) -> str:
-    """Best on validation, its test value with the interval, zero-shot beside it."""
-    if chosen is None:
-        return "no run has a validation value, so no method is chosen."
-    record = chosen.row.record
-    name, metric = markdown(chosen.row.name), markdown(cohort.metric)
-    n = measures.number(record.validation, "n")
-    items = f", {n:,.0f} items" if n is not None else ""
-    mean = f", mean of {chosen.seeds} seeds" if chosen.seeds > 1 else ""
-    tied = f", level with {markdown(', '.join(chosen.tied))}" if chosen.tied else ""
-    found = f"{name} has the highest validation value ({metric} {chosen.validation:.3f}{items}{mean}){tied}"
-    seed = f", with seed {record.seed} (its best on validation)," if chosen.seeds > 1 else ""
-    reached = _test_value(cohort, record) + _zero_shot(cohort, record)
-    return f"{found}; on the test split it reaches{seed} {reached}."
-
-
-def _test_value(cohort: Cohort, record: Record) -> str:
-    estimate = measures.quality(record)
-    if estimate is None:
-        return "no value, because none was recorded"
-    items = f"{cohort.key.items or 0:,} items"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f} ({items})"
-    return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, {items})"
-
-
-def _zero_shot(cohort: Cohort, chosen: Record) -> str:
-    row = choice.zero_shot(cohort)
-    if row is None or chosen.method == "zero_shot":
-        return ""
-    return f", and zero_shot {with_interval(measures.quality(row.record))}"
+        yield f"{where}: {answer.sentence(headline.cohort, headline.comparisons)}{also}"
 
 
 def section(chapter: Chapter, prices: Prices) -> Iterator[str]:
@@ -115,6 +83,8 @@ def section(chapter: Chapter, prices: Prices) -> Iterator[str]:
     yield "\n".join(f"- {note}" for note in notes(cohort))
     for drawing in chapter.drawings:
         yield f"![{markdown(drawing.description)}]({drawing.path})"
+    chosen = choice.choose(cohort)
+    yield from comparisons.section(chapter.comparisons, cohort, chosen.row.name if chosen else None)
     for title, table in (
         ("Other metrics", tables.secondary_metrics(cohort)),
         ("Retrieval", tables.retrieval(cohort)),
@@ -143,8 +113,8 @@ def notes(cohort: Cohort) -> Iterator[str]:
     """What the reader of the table has to know, and only where it applies."""
     records = cohort.records
     yield (
-        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, items as the unit; "
-        + ("rows are sorted by it, runs that are not ok come last.")
+        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being items, or what "
+        "several items share (a template, a document); " + ("rows are sorted by it, runs that are not ok come last.")
     )
     if cohort.metric == "accuracy":
         yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."

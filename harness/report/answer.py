@@ -1,0 +1,110 @@
+"""The answer for a task, in sentences: what was chosen, what it brings, and what is no worse and cheaper.
+
+Chosen on validation; test values say what the choice is worth and are never what it is made on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from harness.records import Record
+from harness.report import choice, measures
+from harness.report.choice import Choice
+from harness.report.cohorts import Cohort, Row
+from harness.report.comparisons import Comparisons, Pair
+from harness.report.escaping import markdown
+from harness.report.units import with_interval
+
+UNTRAINED = "zero_shot"
+
+
+def sentence(cohort: Cohort, comparisons: Comparisons) -> str:
+    """Best on validation and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
+    chosen = choice.choose(cohort)
+    if chosen is None:
+        return "no run has a validation value, so no method is chosen."
+    first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
+    return " ".join([first, *_cheaper(chosen, comparisons)])
+
+
+def _chosen(cohort: Cohort, chosen: Choice) -> str:
+    record = chosen.row.record
+    n = measures.number(record.validation, "n")
+    items = f", {n:,.0f} items" if n is not None else ""
+    mean = f", mean of {chosen.seeds} seeds" if chosen.seeds > 1 else ""
+    tied = f", level with {markdown(', '.join(chosen.tied))}" if chosen.tied else ""
+    found = (
+        f"{markdown(chosen.row.name)} has the highest validation value "
+        f"({markdown(cohort.metric)} {chosen.validation:.3f}{items}{mean}){tied}"
+    )
+    seed = f", with seed {record.seed} (its best on validation)," if chosen.seeds > 1 else ""
+    return f"{found}; on the test split it reaches{seed} {_test_value(cohort, record)}"
+
+
+def _test_value(cohort: Cohort, record: Record) -> str:
+    estimate = measures.quality(record)
+    if estimate is None:
+        return "no value, because none was recorded"
+    items = f"{cohort.key.items or 0:,} items"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f} ({items})"
+    return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, {items})"
+
+
+def _over_zero_shot(cohort: Cohort, chosen: Choice, comparisons: Comparisons) -> str:
+    """`, 12 points over zero_shot (95 % interval 8 to 16)`; without per-item scores zero-shot's own value."""
+    row = choice.zero_shot(cohort)
+    if row is None or chosen.row.record.method == UNTRAINED:
+        return ""
+    pair = comparisons.between(chosen.row.name, row.name)
+    if pair is None:
+        return f", and {UNTRAINED} {with_interval(measures.quality(row.record))}"
+    found = pair.seen_from(chosen.row.name)
+    way = "over" if found.value >= 0 else "under"
+    low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
+    sure = "" if pair.differ else ", not to be told apart from it"
+    return f", {_points(abs(found.value))} {way} {UNTRAINED}{sure} (95 % interval {100 * low:.0f} to {100 * high:.0f})"
+
+
+def _cheaper(chosen: Choice, comparisons: Comparisons) -> Iterator[str]:
+    """What cannot be told from the choice and needs the least memory; among equals, what is trained the shortest."""
+    alike = comparisons.alike(chosen.row.name)
+    cheaper = [
+        cell
+        for cell in alike
+        if cell.rows[0].record.context not in choice.NOT_CHOSEN and _costs(cell.rows[0]) < _costs(chosen.row)
+    ]
+    if not cheaper:
+        return
+    least = min(cheaper, key=lambda cell: _costs(cell.rows[0]))
+    pair = comparisons.between(chosen.row.name, least.name)
+    assert pair is not None
+    name, share = markdown(least.name), _share(least.rows[0], chosen.row)
+    if least.name == UNTRAINED:  # of which it has been said already
+        yield f"{name} needs {share} (smallest detectable difference {_points(pair.found.smallest_difference)})."
+    else:
+        yield f"{name} cannot be told apart from it ({_shown(pair, least.name)}) and needs {share}."
+
+
+def _shown(pair: Pair, name: str) -> str:
+    found = pair.seen_from(name)
+    return f"{_points(found.value, signed=True)}; smallest detectable difference {_points(found.smallest_difference)}"
+
+
+def _points(difference: float, *, signed: bool = False) -> str:
+    said = f"{100 * difference:+.0f}" if signed else f"{100 * difference:.0f}"
+    return f"{said} point{'s' * (said.lstrip('+-') != '1')}"
+
+
+def _costs(row: Row) -> tuple[float, float]:
+    """Peak bytes and seconds of training; a run that does not know them is taken for the dearest."""
+    memory = measures.peak_memory(row.record)
+    seconds = measures.number(row.record.training, "seconds") if row.record.training else 0.0
+    return memory if memory is not None else float("inf"), seconds if seconds is not None else float("inf")
+
+
+def _share(row: Row, chosen: Row) -> str:
+    memory, seconds = _costs(row)
+    whole, whole_seconds = _costs(chosen)
+    shares = [("memory", memory, whole), ("training time", seconds, whole_seconds)]
+    return " and ".join(f"{100 * own / of:.0f} % of its {what}" for what, own, of in shares if own and of)

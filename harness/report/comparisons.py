@@ -1,0 +1,208 @@
+"""Which methods differ: item by item, over the same items, corrected for how many pairs are asked about.
+
+A cell is a method with its settings, its training seeds together. Two cells are compared over the items that every run
+of both has scored; where runs share no items (predictions are missing) nothing is said of them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import string
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from harness import stats
+from harness.report import measures
+from harness.report.cohorts import Cohort, Row
+from harness.report.escaping import markdown
+from harness.report.tables import Table
+from harness.report.units import MISSING
+from harness.stats import Comparison
+
+LEVEL = 0.05
+FEWEST_SEEDS = 3  # from which on a conclusion is on the method and not on the checkpoint
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A method's runs and their scores; shape (seeds, items)."""
+
+    name: str
+    rows: tuple[Row, ...]
+    scores: np.ndarray[Any, np.dtype[np.float64]]
+
+    @property
+    def quality(self) -> float:
+        return float(self.scores.mean())
+
+    @property
+    def seeds(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One cell minus another, with p corrected over all pairs of the cohort (Holm)."""
+
+    first: Cell
+    second: Cell
+    found: Comparison
+    corrected: float
+
+    @property
+    def differ(self) -> bool:
+        return self.corrected < LEVEL
+
+    def seen_from(self, name: str) -> Comparison:
+        """The difference as `name` minus the other."""
+        if name == self.first.name:
+            return self.found
+        return replace(self.found, value=-self.found.value, low=-self.found.high, high=-self.found.low)
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All cells of a cohort that have scores, best first, and all pairs of them."""
+
+    cells: tuple[Cell, ...]
+    pairs: tuple[Pair, ...]
+    items: int
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> Comparisons:
+        rows = [row for row in cohort.rows if measures.quality(row.record)]
+        scored = [(row, scores) for row in rows if (scores := _scores(row))]
+        shared = sorted(set.intersection(*(set(scores) for _, scores in scored))) if scored else []
+        if not shared:
+            return cls((), (), 0)
+        clusters = _clusters(scored[0][0], shared)
+        named: dict[str, list[tuple[Row, list[float]]]] = {}
+        for row, scores in scored:
+            named.setdefault(row.name, []).append((row, [scores[item] for item in shared]))
+        cells = [
+            Cell(name, tuple(row for row, _ in runs), np.array([values for _, values in runs]))
+            for name, runs in named.items()
+        ]
+        cells.sort(key=lambda cell: (-cell.quality, cell.name))
+        found = [(a, b, _compared(a, b, clusters)) for a, b in combinations(cells, 2)]
+        corrected = stats.holm([comparison.p for _, _, comparison in found])
+        pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
+        return cls(tuple(cells), pairs, len(shared))
+
+    def between(self, first: str, second: str) -> Pair | None:
+        wanted = {first, second}
+        return next((pair for pair in self.pairs if {pair.first.name, pair.second.name} == wanted), None)
+
+    def alike(self, name: str) -> list[Cell]:
+        """The cells that cannot be told apart from one."""
+        said = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
+        return [cell for cell, pair in said if pair and not pair.differ]
+
+    @cached_property
+    def letters(self) -> Mapping[str, str]:
+        """A compact letter display (Piepho 2004): cells that share a letter cannot be told apart."""
+        groups = [{cell.name for cell in self.cells}]
+        for pair in self.pairs:
+            if pair.differ:
+                groups = _largest([part for g in groups for part in _split(g, pair.first.name, pair.second.name)])
+        order = {cell.name: place for place, cell in enumerate(self.cells)}
+        groups.sort(key=lambda group: sorted(order[name] for name in group))
+        return {
+            cell.name: "".join(_letter(i) for i, group in enumerate(groups) if cell.name in group)
+            for cell in self.cells
+        }
+
+
+def _split(group: set[str], one: str, other: str) -> Iterator[set[str]]:
+    if one in group and other in group:
+        yield group - {one}
+        yield group - {other}
+    else:
+        yield group
+
+
+def _largest(groups: list[set[str]]) -> list[set[str]]:
+    """Without those that lie in another."""
+    kept: list[set[str]] = []
+    for group in sorted(groups, key=len, reverse=True):
+        if not any(group <= other for other in kept):
+            kept.append(group)
+    return kept
+
+
+def _letter(number: int) -> str:
+    letters = string.ascii_lowercase
+    return letters[number] if number < len(letters) else f"({number + 1})"
+
+
+def section(comparisons: Comparisons, cohort: Cohort, chosen: str | None) -> Iterator[str]:
+    """Every method against zero-shot and against the chosen one, and which cannot be told apart."""
+    cells = comparisons.cells
+    if len(cells) < 2:
+        return
+    known = {cell.name for cell in cells}
+    against = [name for name in dict.fromkeys(("zero_shot", chosen)) if name is not None and name in known]
+    rows = [
+        (
+            markdown(cell.name),
+            f"{cell.quality:.3f}",
+            comparisons.letters[cell.name],
+            *(said for name in against for said in _against(comparisons, cell.name, name)),
+        )
+        for cell in cells
+    ]
+    headings = [heading for name in against for heading in (f"minus {markdown(name)}", "p")]
+    yield "#### Which methods differ"
+    yield Table(("method", "mean", "alike", *headings), tuple(rows)).markdown()
+    yield "\n".join(f"- {note}" for note in _notes(comparisons, cohort))
+
+
+def _against(comparisons: Comparisons, name: str, other: str) -> tuple[str, str]:
+    pair = comparisons.between(name, other)
+    if pair is None:
+        return MISSING, MISSING
+    found = pair.seen_from(name)
+    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})", p_value(pair.corrected)
+
+
+def p_value(p: float) -> str:
+    return "&lt;0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
+    count, tests = len(comparisons.pairs), ", ".join(sorted({pair.found.test for pair in comparisons.pairs}))
+    yield (
+        f"{comparisons.items:,} items that all have scored; differences in {markdown(cohort.metric)}, item by item, "
+        f"with 95 % intervals of the pair alone; p: {tests}, corrected for all {count:,} pairs (Holm)."
+    )
+    yield "alike: methods that share a letter cannot be told apart at 5 %."
+    shown = statistics.median(pair.found.smallest_difference for pair in comparisons.pairs)
+    yield f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, uncorrected."
+    seeds = [cell.seeds for cell in comparisons.cells if cell.rows[0].record.training]
+    if seeds and min(seeds) < FEWEST_SEEDS:
+        yield "Methods trained with fewer than three seeds: what is said is on these checkpoints, not on the methods."
+    missing = sum(1 for row in cohort.rows if measures.quality(row.record)) - sum(c.seeds for c in comparisons.cells)
+    if missing:
+        yield f"{missing} runs came without their predictions and are not compared."
+
+
+def _compared(first: Cell, second: Cell, clusters: Sequence[Hashable] | None) -> Comparison:
+    if first.seeds == second.seeds == 1:
+        return stats.compare(first.scores[0].tolist(), second.scores[0].tolist(), clusters)
+    return stats.compare_over_seeds(first.scores, second.scores, clusters)
+
+
+def _scores(row: Row) -> dict[str, float]:
+    """An item's score by its id; items that could not be run are absent."""
+    return {p["id"]: p["score"] for p in row.stored.predictions() if p.get("score") is not None}
+
+
+def _clusters(row: Row, shared: Sequence[str]) -> list[Hashable] | None:
+    named = {p["id"]: p.get("cluster") for p in row.stored.predictions()}
+    found = [named.get(item) for item in shared]
+    return found if any(cluster is not None for cluster in found) else None

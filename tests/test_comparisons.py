@@ -1,0 +1,132 @@
+"""Which methods a report calls different, and what its first sentence says of them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.records import PREDICTIONS_FILE, Record, load_records
+from harness.report import write_report
+from harness.report.cohorts import gather
+from harness.report.comparisons import Comparisons
+from harness.stats import holm, mcnemar
+from tests.invented import record, store, table_rows
+
+N = 120
+
+
+def scored(root: Path, runs: list[tuple[Record, list[float]]], clusters: list[str] | None = None) -> Path:
+    """The records with their predictions."""
+    store(root, *(run for run, _ in runs))
+    for stored in load_records(str(root)):
+        scores = next(scores for run, scores in runs if run.run_id == stored.record.run_id)
+        lines = [
+            {"id": f"test-{i}", "score": score, "cluster": clusters[i] if clusters else None}
+            for i, score in enumerate(scores)
+        ]
+        (stored.folder / PREDICTIONS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root
+
+
+def answers(right: int, seed: int = 0) -> list[float]:
+    """So many right ones, in an order of their own."""
+    scores = [1.0] * right + [0.0] * (N - right)
+    random.Random(seed).shuffle(scores)
+    return scores
+
+
+def found(root: Path) -> Comparisons:
+    (cohort,) = gather(load_records(str(root)), [])
+    return Comparisons.of(cohort)
+
+
+def three(root: Path) -> Path:
+    """Zero-shot, and two trained methods that are right on nearly the same items."""
+    full = answers(96, 1)
+    lora = [*full]
+    for i in [i for i, score in enumerate(full) if score][:4]:
+        lora[i] = 0.0
+    return scored(
+        root,
+        [
+            (record("zero_shot", 0.3, 0.3, memory=420), answers(36, 2)),
+            (record("full", 0.8, 0.8, memory=2600, seconds=530), full),
+            (record("lora", 92 / N, 0.7, memory=988, rank=8, seconds=200), lora),
+        ],
+    )
+
+
+def test_pairs_are_compared_item_by_item_and_corrected_together(tmp_path: Path) -> None:
+    comparisons = found(three(tmp_path))
+    assert [cell.name for cell in comparisons.cells] == ["full", "lora r8", "zero_shot"]
+    assert comparisons.items == N
+    close = comparisons.between("lora r8", "full")
+    assert close is not None
+    assert close.found.p == mcnemar(4, 0)
+    assert close.seen_from("lora r8").value == pytest.approx(-4 / N)
+    assert [pair.corrected for pair in comparisons.pairs] == holm([pair.found.p for pair in comparisons.pairs])
+
+
+def test_letters_join_what_cannot_be_told_apart_and_nothing_else(tmp_path: Path) -> None:
+    comparisons = found(three(tmp_path))
+    assert comparisons.letters == {"full": "a", "lora r8": "a", "zero_shot": "b"}
+    assert [cell.name for cell in comparisons.alike("full")] == ["lora r8"]
+
+
+def test_every_two_cells_share_a_letter_just_where_they_do_not_differ(tmp_path: Path) -> None:
+    """A ladder of methods, each like its neighbours and unlike those further away."""
+    order = random.Random(3).sample(range(N), N)
+    runs = []
+    for step in range(7):
+        right = set(order[: 20 + 13 * step])
+        scores = [float(i in right) for i in range(N)]
+        runs.append((record("lora", sum(scores) / N, 0.5, rank=2**step), scores))
+    comparisons = found(scored(tmp_path, runs))
+    letters = comparisons.letters
+    for pair in comparisons.pairs:
+        assert bool(set(letters[pair.first.name]) & set(letters[pair.second.name])) is not pair.differ
+    assert len(set(letters.values())) > 2
+
+
+def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_different(tmp_path: Path) -> None:
+    page = write_report(str(three(tmp_path / "results")), tmp_path / "report").read_text()
+    sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
+    assert "full has the highest validation value (accuracy 0.800" in sentence
+    assert "50 points over zero_shot (95 % interval" in sentence
+    assert "lora r8 cannot be told apart from it (-3 points; smallest detectable difference" in sentence
+    assert "needs 38 % of its memory and 38 % of its training time" in sentence
+    (row,) = table_rows(page.split("#### Which methods differ")[1].split("####")[0], "zero_shot")
+    assert row[1:3] == ["0.300", "b"]
+    assert row[3].startswith("–")  # noqa: RUF001
+    assert row[5].startswith("-0.500 (-0.")
+    assert row[6] == "&lt;0.001"
+
+
+def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
+    one, other = answers(70, 1), answers(60, 2)
+    runs = [(record("zero_shot", 0.5), other), (record("full", 0.6), one)]
+    alone = found(scored(tmp_path / "alone", runs)).pairs[0]
+    grouped = found(scored(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N)])).pairs[0]
+    assert alone.found.test == "exact McNemar"
+    assert grouped.found.test == "cluster-robust t"
+
+
+def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:
+    runs = [(record("lora", 0.6, rank=8, seed=seed), answers(72, seed)) for seed in range(3)]
+    runs.append((record("zero_shot", 0.3), answers(36, 9)))
+    comparisons = found(scored(tmp_path, runs))
+    assert [cell.seeds for cell in comparisons.cells] == [3, 1]
+    assert comparisons.cells[0].scores.shape == (3, N)
+    assert comparisons.pairs[0].found.value == pytest.approx(np.mean([72, 72, 72]) / N - 36 / N)
+    assert "seeds" in comparisons.pairs[0].found.test
+
+
+def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> None:
+    three(tmp_path / "results")
+    store(tmp_path / "results", record("rag", 0.5))
+    page = write_report(str(tmp_path / "results"), tmp_path / "report").read_text()
+    assert "1 runs came without their predictions and are not compared." in page
