@@ -46,7 +46,7 @@ class Record:
     error: dict[str, str] | None = None
     # type, message, traceback of a run that is not ok
     quality: dict[str, Any] | None = None
-    # test split: metric, value, low, high (95 %, items or their clusters as the unit), n, unscored, metrics {name: value}, slices
+    # test split: metric, value, low, high (95 %, by items or clusters), n, unscored, metrics {name: value}, slices
     validation: dict[str, Any] | None = None
     # the same scorer on the validation split: metric, value, low, high, n; what choices are made on
     training: dict[str, Any] | None = None

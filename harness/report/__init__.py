@@ -18,7 +18,7 @@ __all__ = ["terminal_table", "write_report"]
 
 
 def write_report(selector: str, out: Path | None = None, prices: Prices = Prices()) -> Path:  # noqa: B008
-    """Write `report.md`, `figures/*.png` and `records.csv`; the path of the page.
+    """Write `report.md`, `figures/*.png`, `report.html` and `records.csv`; the path of the first.
 
     `out` is reports/<name of the results folder> where it is not given. UserError where the results folder is
     missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money.
@@ -26,7 +26,8 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
     # pandas and matplotlib take a second to load; the terminal's table does without them.
     from harness.report.comparisons import Comparisons
     from harness.report.figures import draw_figures
-    from harness.report.page import Chapter, render
+    from harness.report.html import page as as_html
+    from harness.report.page import Chapter, render, tips
     from harness.report.spreadsheet import write_csv
 
     folder, _ = split_selector(selector)
@@ -39,8 +40,11 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
         for number, cohort in enumerate(cohorts, 1)
     ]
     write_csv(stored, folder, out / "records.csv")
-    page = out / "report.md"
-    page.write_text(render(chapters, folder, prices), encoding="utf-8")
+    page, text = out / "report.md", render(chapters, folder, prices)
+    page.write_text(text, encoding="utf-8")
+    drawings = [drawing for chapter in chapters for drawing in chapter.drawings]
+    html = as_html(text, drawings, tips(chapters), f"Report on {folder.resolve().name}")
+    (out / "report.html").write_text(html, encoding="utf-8")
     return page
 
 

@@ -11,7 +11,7 @@ from harness.records import Record
 from harness.report import choice, measures
 from harness.report.choice import Choice
 from harness.report.cohorts import Cohort, Row
-from harness.report.comparisons import Comparisons, Pair
+from harness.report.comparisons import Comparisons, Pair, p_value
 from harness.report.escaping import markdown
 from harness.report.units import with_interval
 
@@ -62,8 +62,9 @@ def _over_zero_shot(cohort: Cohort, chosen: Choice, comparisons: Comparisons) ->
     found = pair.seen_from(chosen.row.name)
     way = "over" if found.value >= 0 else "under"
     low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
-    sure = "" if pair.differ else ", not to be told apart from it"
-    return f", {_points(abs(found.value))} {way} {UNTRAINED}{sure} (95 % interval {100 * low:.0f} to {100 * high:.0f})"
+    asked = f", all {len(comparisons.pairs):,} pairs asked about" if len(comparisons.pairs) > 1 else ""
+    sure = "" if pair.differ else f"; not to be told apart from it, p {p_value(pair.corrected)}{asked}"
+    return f", {_points(abs(found.value))} {way} {UNTRAINED} (95 % interval {100 * low:.0f} to {100 * high:.0f}{sure})"
 
 
 def _cheaper(chosen: Choice, comparisons: Comparisons) -> Iterator[str]:

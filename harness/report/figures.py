@@ -6,6 +6,7 @@ pyplot, so no window system and no global state are touched.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from math import log2
 from pathlib import Path
 from statistics import fmean
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -33,6 +35,7 @@ SPARE = 0.12  # of the data's width, left of the cheapest point
 CROWD = 16  # more names than this do not find room
 RANKED = ("lora", "qlora")
 REFERENCES = ("zero_shot", "full")
+POINT = "run-"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Drawing:
     # relative to report.md
     description: str
     # for those who do not see it
+    svg: str
+    # the same picture, for a page that holds it; a point's group is named POINT and the run's id
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,16 @@ def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
             file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{number}-{name}.png"
             figure.savefig(folder / file, dpi=DPI, metadata={"Software": None})
             about = f"{cohort.metric} on the test split of {cohort.key.task} {said[name]}"
-            drawings.append(Drawing(f"figures/{file}", about))
+            drawings.append(Drawing(f"figures/{file}", about, _as_svg(figure, file)))
     return drawings
+
+
+def _as_svg(figure: Figure, name: str) -> str:
+    """With text as text; ids are made from the file's name, so that two pictures of a page share none."""
+    drawn = io.StringIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    return drawn.getvalue()
 
 
 def _on_cpu(cohort: Cohort) -> bool:
@@ -186,7 +199,7 @@ def _dot(axes: Axes, point: Point, x: float) -> None:
     )
     axes.plot(
         [x], [point.y], mark(point.row.record), color=tint, markersize=5.5,
-        markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3,
+        markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3, gid=f"{POINT}{point.row.record.run_id}",
     )  # fmt: skip
 
 

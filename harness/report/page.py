@@ -19,10 +19,11 @@ from harness.report import answer, choice, comparisons, cost, measures, predicti
 from harness.report.cohorts import Cohort, Row, flatten
 from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
-from harness.report.escaping import code, markdown
+from harness.report.escaping import code, markdown, plain
 from harness.report.figures import Drawing
 from harness.report.measures import at
 from harness.report.tables import CONTAMINATED, SHARED, Table
+from harness.report.units import with_interval
 
 QUANTISED = "smollm2-135m-q4"
 QUANTISED_REMARK = (
@@ -160,6 +161,26 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
         yield f"{count} of {len(records)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
 
 
+def tips(chapters: list[Chapter]) -> dict[str, str]:
+    """By run id, what a point of a figure says of its run."""
+    return {row.record.run_id: _tip(chapter.cohort, row) for chapter in chapters for row in chapter.cohort.rows}
+
+
+def _tip(cohort: Cohort, row: Row) -> str:
+    record = row.record
+    seconds, latency = measures.number(record.training, "seconds"), measures.latency(record)
+    memory = measures.peak_memory(record)
+    said = [
+        tables.seeded(cohort, row),
+        f"{cohort.metric} {with_interval(measures.quality(record))}",
+        *([f"peak memory {memory / 2**20:,.0f} MiB"] if memory else []),
+        *([f"training {seconds:,.0f} s"] if seconds else []),
+        *([f"latency {latency:,.0f} ms"] if latency else []),
+        f"run {record.run_id}",
+    ]
+    return "\n".join(plain(line) for line in said)
+
+
 def provenance(cohorts: list[Cohort], folder: Path) -> Iterator[str]:
     records = [record for cohort in cohorts for record in cohort.records]
     yield "## Provenance"
@@ -168,7 +189,7 @@ def provenance(cohorts: list[Cohort], folder: Path) -> Iterator[str]:
         yield f"#### {markdown(cohort.key.task)}: {heading(cohort)}"
         yield tables.runs(cohort, folder).markdown()
         yield commands(cohort).markdown()
-    yield "Everything above as a spreadsheet: [records.csv](records.csv)."
+    yield "Everything above as a spreadsheet: [records.csv](records.csv); as a page to ask: [report.html](report.html)."
 
 
 def environment(records: list[Record]) -> Table:

@@ -1,0 +1,85 @@
+"""report.html: the same page in one file that opens without a network, with figures and tables one can ask.
+
+It is made from the markdown page, so both say the same. What models and data say was escaped there; besides, the page's
+policy lets no script run but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from importlib import resources
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from harness.report.escaping import slug
+from harness.report.figures import POINT, Drawing
+from harness.report.palette import BLACK, FAINT, INK, PAPER
+
+_THEMED = {BLACK: "currentColor", INK: "currentColor", PAPER: "var(--paper)", FAINT: "var(--faint)"}
+"""What is black on white in a picture follows the page's light or dark."""
+_HOLDER = '<div class="table" tabindex="0" role="region" aria-label="table">'
+_SWITCH = '<button id="theme" type="button">light or dark</button>'
+
+
+def page(text: str, drawings: Sequence[Drawing], tips: Mapping[str, str], title: str) -> str:
+    """The markdown page as HTML; `tips` says of each run, by its id, what its points in figures show."""
+    parser = MarkdownIt("commonmark").enable("table")
+    figures = {drawing.path: _figure(drawing, tips) for drawing in drawings}
+    parser.add_render_rule("image", lambda _, tokens, i, *__: figures.get(tokens[i].attrGet("src") or "", ""))
+    parser.add_render_rule(
+        "table_open", lambda *_: '<div class="table" tabindex="0" role="region" aria-label="table"><table>'
+    )
+    parser.add_render_rule("table_close", lambda *_: "</table></div>")
+    tokens = parser.parse(text)
+    chapters = list(_anchored(tokens))
+    script, style = _asset("page.js"), _asset("page.css")
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name in chapters)
+    body = parser.renderer.render(tokens, parser.options, {})
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f'<header><nav aria-label="tasks">{links}</nav>{_SWITCH}</header>\n'
+        f'<main>\n{body}</main>\n<div id="tip" role="status"></div>\n<script>{script}</script>\n</body>\n</html>\n'
+    )
+
+
+def _anchored(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
+    """Give the second-level headings anchors; yields (anchor, name)."""
+    for heading, inline in pairwise(tokens):
+        if heading.type == "heading_open" and heading.tag == "h2":
+            name = "".join(child.content for child in inline.children or [])
+            heading.attrSet("id", slug(name))
+            yield slug(name), name
+
+
+def _asset(name: str) -> str:
+    return resources.files("harness.report").joinpath("assets", name).read_text(encoding="utf-8")
+
+
+def _figure(drawing: Drawing, tips: Mapping[str, str]) -> str:
+    """The picture inside the page: colours that follow the theme, points that can be reached and asked."""
+    svg = drawing.svg[drawing.svg.index("<svg") :]
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img">', svg, count=1)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for colour, themed in _THEMED.items():
+        svg = re.sub(colour, themed, svg, flags=re.IGNORECASE)
+
+    def asked(found: re.Match[str]) -> str:
+        said = escape(tips.get(found[1], ""), quote=True)
+        return f'<g class="point" tabindex="0" role="img" aria-label="{said}" data-tip="{said}">'
+
+    svg = re.sub(rf'<g id="{POINT}([^"]*)">', asked, svg)
+    return f"<figure>{svg}<figcaption>{escape(drawing.description)}</figcaption></figure>"
