@@ -61,12 +61,13 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder to write; reports/NAME if not given.")] = None,
     gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
     requests_per_month: Annotated[float | None, typer.Option(help="How much it is asked: costs of a month.")] = None,
+    examples: Annotated[bool, typer.Option(help="Show rows on which methods disagree, with their answers.")] = True,
 ) -> None:
-    """Tables and figures from results, as markdown and CSV."""
+    """Tables and figures from results, as markdown, one HTML page and CSV."""
     from harness.report import terminal_table, write_report
     from harness.report.cost import Prices
 
-    path = write_report(results, out, Prices(gpu_hour, requests_per_month))
+    path = write_report(results, out, Prices(gpu_hour, requests_per_month), examples=examples)
     print(terminal_table(results))
     print(f"report: {path}")
 

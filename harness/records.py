@@ -7,6 +7,7 @@ Nothing here imports torch, so a laptop reads results in a moment.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +19,10 @@ SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "diverged", "interrupted", "crashed")
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+
+
+class NewerSchema(Exception):
+    """A record of a schema that this version does not know; its fields are not guessed at."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ class Record:
     @classmethod
     def from_json(cls, text: str) -> Record:
         raw = json.loads(text)
+        if raw.get("schema", SCHEMA) != SCHEMA:
+            raise NewerSchema(raw["schema"])
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in raw.items() if name in known})
 
@@ -104,14 +111,17 @@ class StoredRecord:
 
 
 def read_record(path: Path) -> Record:
-    """The record in one file; UserError with the file's name where it is not a record of this schema."""
+    """The record in one file; UserError with the file's name where it is not a record, or one of another schema."""
     try:
-        record = Record.from_json(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, TypeError, KeyError) as cause:
+        return Record.from_json(path.read_text(encoding="utf-8"))
+    except NewerSchema as cause:
+        raise UserError(f"{path}: {_of_schema(cause)}.") from cause
+    except (AttributeError, json.JSONDecodeError, TypeError, KeyError) as cause:
         raise UserError(f"{path}: not a record ({cause}). Move it away or run that cell again.") from cause
-    if record.schema != SCHEMA:
-        raise UserError(f"{path}: record of schema {record.schema}; this version reads schema {SCHEMA}.")
-    return record
+
+
+def _of_schema(cause: NewerSchema) -> str:
+    return f"a record of schema {cause}; this version reads schema {SCHEMA}"
 
 
 def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
@@ -135,13 +145,39 @@ def find_records(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def load_records(selector: str) -> list[StoredRecord]:
-    """Records chosen by a selector; UserError where the folder is missing or holds none."""
+@dataclass(frozen=True)
+class Loaded:
+    """Records, and files of another schema with what is wrong with them."""
+
+    records: list[StoredRecord]
+    left_out: list[str]
+
+
+def load(selector: str) -> Loaded:
+    """Records chosen by a selector; UserError where the folder is missing or holds none.
+
+    A record of an unknown schema is named and left out.
+    """
     folder, filters = split_selector(selector)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder. Make results with: harness run experiment=quickstart")
-    stored = [StoredRecord(read_record(path), path.parent) for path in find_records(folder)]
+    stored, left_out = [], []
+    for path in find_records(folder):
+        try:
+            stored.append(StoredRecord(read_record(path), path.parent))
+        except UserError as cause:
+            if not isinstance(cause.__cause__, NewerSchema):
+                raise
+            left_out.append(str(cause))
     chosen = [s for s in stored if all(str(getattr(s.record, n)) == v for n, v in filters.items())]
     if not chosen:
-        raise UserError(f"{selector}: no record there" + (" matches." if stored else "."))
-    return chosen
+        raise UserError("\n".join([f"{selector}: no record there" + (" matches." if stored else "."), *left_out]))
+    return Loaded(chosen, left_out)
+
+
+def load_records(selector: str) -> list[StoredRecord]:
+    """The records of `load`; what is left out is said on standard error."""
+    loaded = load(selector)
+    for said in loaded.left_out:
+        print(f"left out: {said}", file=sys.stderr)
+    return loaded.records

@@ -125,6 +125,29 @@ def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:
     assert "seeds" in comparisons.pairs[0].found.test
 
 
+def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_path: Path) -> None:
+    root = three(tmp_path / "results")
+    for stored in load_records(str(root)):
+        path = stored.folder / PREDICTIONS_FILE
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            line["prompt"] = f"<|im_start|>user\nWhich queue for {line['id']}?<|im_end|>\n<|im_start|>assistant\n"
+            line["completion"] = f"{stored.record.method} says <b>`{line['score']}`</b> | {'x' * 100_000}"
+            line["evidence"] = ["doc-7"]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = write_report(str(root), tmp_path / "report").read_text()
+    part = page.split("#### Item by item")[1].split("####")[0]
+    (row,) = table_rows(part, "lora r8")[:1]
+    assert [float(cell) for cell in row[1:]] == pytest.approx([92 / N, 4 / N, 0, 24 / N], abs=0.006)
+    assert part.count("Which queue for test-") == 3
+    assert "<b>" not in part
+    assert "doc-7" in part
+    assert max(map(len, part.splitlines())) < 2000, "a completion of 100 kB is cut"
+    without = write_report(str(root), tmp_path / "without", examples=False).read_text()
+    assert "Item by item" in without
+    assert "Which queue" not in without
+
+
 def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> None:
     three(tmp_path / "results")
     store(tmp_path / "results", record("rag", 0.5))

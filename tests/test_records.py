@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.records import Record, load_records
+from harness.report import write_report
 from harness.store import draft_folder, save_run, slug, write
 
 
@@ -41,6 +42,29 @@ def test_a_selector_filters_by_field(tmp_path: Path) -> None:
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(UserError, match=r"record\.json: not a record"):
+        load_records(str(tmp_path))
+
+
+def test_a_record_of_an_earlier_version_lacks_fields_and_loads(tmp_path: Path) -> None:
+    raw = {
+        k: v for k, v in json.loads(record().to_json()).items() if k not in ("contaminated", "overrides", "predicted")
+    }
+    (tmp_path / "record.json").write_text(json.dumps(raw | {"dropped_since": 1}))
+    (stored,) = load_records(str(tmp_path))
+    assert stored.record == record()
+
+
+def test_a_newer_schema_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_run(tmp_path / "old", record(), [], {})
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "record.json").write_text('{"schema": 2, "status": {"of": "another shape"}}')
+    (stored,) = load_records(str(tmp_path))
+    assert stored.record == record()
+    said = "a record of schema 2; this version reads schema 1"
+    assert said in capsys.readouterr().err
+    assert said in write_report(str(tmp_path), tmp_path / "report").read_text()
+    (tmp_path / "old" / "record.json").unlink()
+    with pytest.raises(UserError, match=f"no record there.*\n.*{said}"):
         load_records(str(tmp_path))
 
 

@@ -10,18 +10,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.records import load_records, split_selector
+from harness.records import load, load_records, split_selector
 from harness.report.cohorts import gather, load_baselines
 from harness.report.cost import Prices
 
 __all__ = ["terminal_table", "write_report"]
 
 
-def write_report(selector: str, out: Path | None = None, prices: Prices = Prices()) -> Path:  # noqa: B008
+def write_report(
+    selector: str,
+    out: Path | None = None,
+    prices: Prices = Prices(),  # noqa: B008
+    *,
+    examples: bool = True,
+) -> Path:
     """Write `report.md`, `figures/*.png`, `report.html` and `records.csv`; the path of the first.
 
     `out` is reports/<name of the results folder> where it is not given. UserError where the results folder is
-    missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money.
+    missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether
+    rows, with what each method answered, may be shown.
     """
     # pandas and matplotlib take a second to load; the terminal's table does without them.
     from harness.report.comparisons import Comparisons
@@ -31,7 +38,8 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
     from harness.report.spreadsheet import write_csv
 
     folder, _ = split_selector(selector)
-    stored = load_records(selector)
+    loaded = load(selector)
+    stored = loaded.records
     cohorts = gather(stored, load_baselines(folder))
     out = out or Path("reports") / folder.resolve().name
     out.mkdir(parents=True, exist_ok=True)
@@ -40,7 +48,7 @@ def write_report(selector: str, out: Path | None = None, prices: Prices = Prices
         for number, cohort in enumerate(cohorts, 1)
     ]
     write_csv(stored, folder, out / "records.csv")
-    page, text = out / "report.md", render(chapters, folder, prices)
+    page, text = out / "report.md", render(chapters, folder, prices, loaded.left_out, examples=examples)
     page.write_text(text, encoding="utf-8")
     drawings = [drawing for chapter in chapters for drawing in chapter.drawings]
     html = as_html(text, drawings, tips(chapters), f"Report on {folder.resolve().name}")

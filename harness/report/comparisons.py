@@ -71,7 +71,12 @@ class Comparisons:
 
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
-    items: int
+    ids: tuple[str, ...]
+    # of the items, in the order of the cells' scores
+
+    @property
+    def items(self) -> int:
+        return len(self.ids)
 
     @classmethod
     def of(cls, cohort: Cohort) -> Comparisons:
@@ -79,7 +84,7 @@ class Comparisons:
         scored = [(row, scores) for row in rows if (scores := _scores(row))]
         shared = sorted(set.intersection(*(set(scores) for _, scores in scored))) if scored else []
         if not shared:
-            return cls((), (), 0)
+            return cls((), (), ())
         clusters = _clusters(scored[0][0], shared)
         named: dict[str, list[tuple[Row, list[float]]]] = {}
         for row, scores in scored:
@@ -92,7 +97,7 @@ class Comparisons:
         found = [(a, b, _compared(a, b, clusters)) for a, b in combinations(cells, 2)]
         corrected = stats.holm([comparison.p for _, _, comparison in found])
         pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
-        return cls(tuple(cells), pairs, len(shared))
+        return cls(tuple(cells), pairs, tuple(shared))
 
     def between(self, first: str, second: str) -> Pair | None:
         wanted = {first, second}

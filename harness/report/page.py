@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from harness.catalogue import experiments
 from harness.records import Record
-from harness.report import answer, choice, comparisons, cost, measures, predictions, tables, twins
+from harness.report import answer, choice, comparisons, cost, disagreements, measures, predictions, tables, twins
 from harness.report.cohorts import Cohort, Row, flatten
 from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
@@ -49,15 +49,19 @@ class Chapter:
     comparisons: Comparisons
 
 
-def render(chapters: list[Chapter], folder: Path, prices: Prices) -> str:
+def render(
+    chapters: list[Chapter], folder: Path, prices: Prices, left_out: Sequence[str] = (), *, examples: bool = True
+) -> str:
     cohorts = [chapter.cohort for chapter in chapters]
     blocks = [f"# Report on {markdown(folder.resolve().name)}", *opening(chapters), EXPLORATORY]
+    if left_out:
+        blocks.append("\n".join(f"- left out: {markdown(said, 400)}" for said in left_out))
     if any(cohort.key.model == QUANTISED for cohort in cohorts):
         blocks.append(QUANTISED_REMARK)
     for task, of_task in groupby(chapters, key=lambda chapter: chapter.cohort.key.task):
         blocks.append(f"## {markdown(task)}")
         for chapter in of_task:
-            blocks += section(chapter, prices)
+            blocks += section(chapter, prices, examples=examples)
     blocks += twins.section(cohorts)
     blocks += provenance(cohorts, folder)
     return "\n\n".join(blocks) + "\n"
@@ -76,7 +80,7 @@ def opening(chapters: list[Chapter]) -> Iterator[str]:
         yield f"{where}: {answer.sentence(headline.cohort, headline.comparisons)}{also}"
 
 
-def section(chapter: Chapter, prices: Prices) -> Iterator[str]:
+def section(chapter: Chapter, prices: Prices, *, examples: bool) -> Iterator[str]:
     """One cohort: the table of methods, its notes, the figures, the smaller tables."""
     cohort = chapter.cohort
     yield f"### {heading(cohort)}"
@@ -85,7 +89,9 @@ def section(chapter: Chapter, prices: Prices) -> Iterator[str]:
     for drawing in chapter.drawings:
         yield f"![{markdown(drawing.description)}]({drawing.path})"
     chosen = choice.choose(cohort)
-    yield from comparisons.section(chapter.comparisons, cohort, chosen.row.name if chosen else None)
+    name = chosen.row.name if chosen else None
+    yield from comparisons.section(chapter.comparisons, cohort, name)
+    yield from disagreements.section(chapter.comparisons, name, examples=examples)
     for title, table in (
         ("Other metrics", tables.secondary_metrics(cohort)),
         ("Retrieval", tables.retrieval(cohort)),

@@ -1,0 +1,83 @@
+"""Item by item: how often methods are right together, and the items on which they disagree most.
+
+An item counts as right from a score of one half on. Examples show the end of the question, what each method answered
+and the passages it had seen; `harness report --no-examples` leaves them out, where rows may not be passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from harness.report.comparisons import Cell, Comparisons
+from harness.report.escaping import code, markdown
+from harness.report.tables import Table
+from harness.report.units import MISSING
+
+RIGHT = 0.5
+EXAMPLES = 3
+MOST = 8  # methods whose answers an example shows
+_MARKS = re.compile(r"<\|[^|<>]*\|>")
+_END_OF_PROMPT = 240  # characters
+
+
+def section(comparisons: Comparisons, chosen: str | None, *, examples: bool) -> Iterator[str]:
+    """Agreement of every method with the chosen one, and the items that divide them."""
+    cells = comparisons.cells
+    best = next((cell for cell in cells if cell.name == chosen), None)
+    if best is None or len(cells) < 2:
+        return
+    yield "#### Item by item"
+    rows = [_agreement(best, cell) for cell in cells if cell is not best]
+    name = markdown(best.name)
+    headings = ("method", "both right", f"only {name}", "only this", "both wrong")
+    yield Table(headings, tuple(rows)).markdown()
+    yield f"- Shares of {comparisons.items:,} items; right: a score of {RIGHT} or more, a method's seeds averaged."
+    if examples:
+        yield from _examples(comparisons, best)
+
+
+def _agreement(best: Cell, other: Cell) -> tuple[str, ...]:
+    one, two = (cell.scores.mean(0) >= RIGHT for cell in (best, other))
+    shares = [one & two, one & ~two, ~one & two, ~one & ~two]
+    return markdown(other.name), *(f"{float(np.mean(share)):.2f}" for share in shares)
+
+
+def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
+    """The items whose scores differ most between methods; of equals, the first by id."""
+    shown = [best, *(cell for cell in comparisons.cells if cell is not best)][:MOST]
+    spread = np.array([cell.scores.mean(0) for cell in shown]).std(0)
+    order = sorted(range(comparisons.items), key=lambda i: (-spread[i], comparisons.ids[i]))
+    said = [(cell.name, _first_run(cell)) for cell in shown]
+    for i in order[:EXAMPLES]:
+        if spread[i] == 0:
+            return
+        item = comparisons.ids[i]
+        yield f"**{markdown(item)}**: {markdown(_question(said[0][1][item]), 400)}"
+        rows = [_answer(name, predictions[item]) for name, predictions in said]
+        yield Table(("method", "score", "answer", "passages"), tuple(rows)).without_empty_columns().markdown()
+
+
+def _first_run(cell: Cell) -> Mapping[str, Mapping[str, Any]]:
+    return {prediction["id"]: prediction for prediction in cell.rows[0].stored.predictions()}
+
+
+def _question(prediction: Mapping[str, Any]) -> str:
+    """The end of the prompt without the template's marks, as much of it as fits into a line or two."""
+    bare = " ".join(_MARKS.sub(" ", str(prediction.get("prompt") or "")).removesuffix("assistant\n").split())
+    bare = bare.removesuffix(" assistant")
+    return bare if len(bare) <= _END_OF_PROMPT else f"… {bare[-_END_OF_PROMPT:]}"
+
+
+def _answer(name: str, prediction: Mapping[str, Any]) -> tuple[str, ...]:
+    passages: Sequence[Any] = prediction.get("evidence") or ()
+    score = prediction.get("score")
+    return (
+        markdown(name),
+        MISSING if score is None else f"{score:.2f}",
+        code(prediction.get("completion") or "", 160) if prediction.get("completion") else MISSING,
+        markdown(", ".join(map(str, passages)), 80) if passages else MISSING,
+    )
