@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.records import Record
-from tests.invented import on, page_of, quickstart, record, table_rows
+from harness.records import Record, load_records
+from harness.report.cohorts import gather
+from harness.report.figures import pareto, points_of
+from harness.report.measures import peak_memory
+from tests.invented import on, page_of, quickstart, record, store, table_rows
 
 
 def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> None:
@@ -15,12 +18,31 @@ def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> No
     assert [link.rsplit("-", 1)[-1] for link in links if link.endswith(".png")] == [
         "memory.png",
         "latency.png",
+        "training.png",
         "rank.png",
     ]
     for link in links:
         file = tmp_path / "report" / link
         assert file.stat().st_size > 0
         assert file.suffix != ".png" or file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pareto_front_is_what_nothing_cheaper_is_better_than(tmp_path: Path) -> None:
+    runs = [
+        ("zero_shot", 0.3, 400),
+        ("few_shot", 0.2, 500),
+        ("rag", 0.5, 600),
+        ("full", 0.5, 900),
+        ("oracle", 0.9, 450),
+    ]
+    store(tmp_path, *(record(name, quality, memory=memory) for name, quality, memory in runs))
+    (cohort,) = gather(load_records(str(tmp_path)), [])
+    front = pareto(points_of(cohort, peak_memory))
+    assert [point.row.name for point in front] == ["zero_shot", "rag"], "an upper bound is no choice"
+
+
+def test_without_training_there_is_no_figure_of_its_time(tmp_path: Path) -> None:
+    assert "-training.png" not in page_of(tmp_path, record("zero_shot"), record("rag"))
 
 
 def test_one_rank_alone_makes_no_figure_by_rank(tmp_path: Path) -> None:

@@ -22,10 +22,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from harness.records import Record
 from harness.report import measures
+from harness.report.choice import NOT_CHOSEN
 from harness.report.cohorts import Cohort, Row
 from harness.report.escaping import plain, slug
 from harness.report.labels import SIZE, Label, place, spread, text_width
-from harness.report.palette import FAINT, INK, PAPER, colour, mark
+from harness.report.palette import FAINT, GREY, INK, PAPER, colour, mark
 from harness.report.units import memory_unit, short
 
 WIDTH, HEIGHT, DPI = 7.0, 4.2, 200
@@ -69,6 +70,7 @@ def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
             cohort, lambda r: _scaled(measures.peak_memory(r), unit.size), f"peak {memory} ({unit.name})"
         ),
         "latency": lambda: scatter(cohort, measures.latency, "median latency of one request (ms)"),
+        "training": lambda: scatter(cohort, _training_seconds, "training time (s)"),
         "rank": lambda: by_rank(cohort),
         "rows": lambda: by_rows(cohort),
         "retention": lambda: forgetting(cohort),
@@ -76,6 +78,7 @@ def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
     said = {
         "memory": f"against peak {memory}",
         "latency": "against median latency of one request",
+        "training": "against training time",
         "rank": "by rank",
         "rows": "by the number of labelled rows",
         "retention": "against what was forgotten",
@@ -119,16 +122,17 @@ def points_of(cohort: Cohort, cost: Callable[[Record], float | None]) -> list[Po
 
 
 def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: str) -> Figure | None:
-    """Quality against a cost: up and to the left is better. None with fewer than two points."""
+    """Quality against a cost: up and to the left is better. None where all cost the same."""
     points = points_of(cohort, cost)
-    if len(points) < 2:
+    if len({point.x for point in points}) < 2:
         return None
     figure, canvas, axes = _blank(cohort)
     if len({point.row.name for point in points}) > CROWD:
         _join_ranks(axes, points)  # elsewhere such a line could be taken for an interval
+    _pareto_front(axes, points)
     for point in points:
         _dot(axes, point, point.x)
-    axes.set_xlabel(cost_name, color=INK)
+    axes.set_xlabel(f"{cost_name}; dashed: nothing that costs less is better", color=INK)
     labels = _labels(points)
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [point.x for point in points], widest)
@@ -137,6 +141,26 @@ def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: s
     places = [(p.x, p.y, p.low, p.high) for p in points]
     place(axes, canvas, labels, places)
     return figure
+
+
+def _training_seconds(record: Record) -> float | None:
+    return measures.number(record.training, "seconds") if record.training else 0.0
+
+
+def pareto(points: list[Point]) -> list[Point]:
+    """The points that nothing cheaper is better than, the cheapest first; what is only an upper bound left out."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.x, -p.y)):
+        if point.row.record.context not in NOT_CHOSEN and (not front or point.y > front[-1].y):
+            front.append(point)
+    return front
+
+
+def _pareto_front(axes: Axes, points: list[Point]) -> None:
+    front = pareto(points)
+    if len(front) > 1:
+        xs, ys = [p.x for p in front], [p.y for p in front]
+        axes.step(xs, ys, where="post", color=GREY, linewidth=0.9, linestyle=(0, (3, 3)), alpha=0.7, zorder=1)
 
 
 def _labels(points: list[Point]) -> list[Label]:
