@@ -39,7 +39,6 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PEERS = Path(".venv-peers/bin/python")
 ROUNDS = 3
-BATCH_SIZES = (1, 4, 16)
 LABELS = 8
 END = "<|im_end|>"
 
@@ -177,7 +176,9 @@ def choice(task: str, context: str, count: int, labels: int | None) -> Callable[
             ours, peer = pair
             ours.call("load", overrides=[f"model={asked.model}"])
             peer.call("load", folder=asked.folder())
-            size, tried = best(lambda batch: peer.call("choices", questions=ended[:2], batch_size=batch)["seconds"])
+            size, tried = best(
+                lambda batch: peer.call("choices", questions=ended[:2], batch_size=batch)["seconds"], (1, 4, 16)
+            )
             ours.call("choices", questions=questions[:2])
             rounds_done = [
                 (ours.call("choices", questions=questions), peer.call("choices", questions=ended, batch_size=size))
@@ -209,13 +210,15 @@ def as_lm_eval_splits(prompt: str, choices: Sequence[str]) -> dict[str, Any]:
     return {"prompt": bare, "choices": [prompt[len(bare) :] + choice for choice in choices]}
 
 
-def best(seconds: Callable[[int], float]) -> tuple[int, str]:
+def best(seconds: Callable[[int], float], sizes: Sequence[int]) -> tuple[int, str]:
     """The fastest batch size of those tried, and all of them."""
-    found = {size: seconds(size) for size in BATCH_SIZES}
-    return min(found, key=lambda size: found[size]), ", ".join(map(str, BATCH_SIZES))
+    found = {size: seconds(size) for size in sizes}
+    return min(found, key=lambda size: found[size]), ", ".join(map(str, sizes))
 
 
-def generation(context: str, counts: dict[str, int], most: int) -> Callable[[str, Asked, int], Line]:
+def generation(
+    context: str, counts: dict[str, int], most: int, sizes: Sequence[int]
+) -> Callable[[str, Asked, int], Line]:
     def run(name: str, asked: Asked, rounds: int) -> Line:
         parts = [[text for text, _ in asked.prompts(task, context, count)] for task, count in counts.items()]
         with workers((sys.executable, HERE / "ours_worker.py"), (str(PEERS), HERE / "peers/lm_eval_worker.py")) as pair:
@@ -368,7 +371,7 @@ def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
             "most": loaded.max_new_tokens,
             "end": END,
             "settings": TRAINING,
-            "batch_size": 4,
+            "batch_size": 4 if loaded.kind == "choice" else SIZE["max_eval_examples"],
         }
 
 
@@ -394,8 +397,8 @@ BENCHMARKS: dict[str, Callable[[str, Asked, int], Line]] = {
     "few_shot_choice": choice("banking77", "few_shot", 16, LABELS),
     "zero_shot_choice": choice("banking77", "zero_shot", 40, LABELS),
     "zero_shot_choice_blimp": choice("blimp", "zero_shot", 40, None),
-    "few_shot_generation": generation("few_shot", {"squad": 16, "gsm8k": 16}, 32),
-    "zero_shot_generation": generation("zero_shot", {"squad": 24, "gsm8k": 24}, 32),
+    "few_shot_generation": generation("few_shot", {"squad": 16, "gsm8k": 16}, 32, (4, 8, 16)),
+    "zero_shot_generation": generation("zero_shot", {"squad": 24, "gsm8k": 24}, 32, (8, 24)),
     "train_cell": training(["banking77"], 96),
     "train_cell_mixed": training(["banking77", "squad", "gsm8k"], 48),
     "matrix": matrix,

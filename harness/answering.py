@@ -262,7 +262,7 @@ def _generate_together(
     active: list[_Answer] = []
     while waiting or active:
         free = rows - len(active)
-        if waiting and free and (free >= rows // 4 or not active):
+        if waiting and free and (free >= min(rows // 4, len(waiting)) or not active):
             width = len(rests[waiting[-1]])
             some = [waiting.pop() for _ in range(min(free, len(waiting), max(1, _TOKENS[prefix.device.type] // width)))]
             new = [_Answer(i, width - len(rests[i]), len(rests[i])) for i in some]
