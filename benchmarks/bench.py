@@ -225,11 +225,8 @@ def generation(
             ours, peer = pair
             ours.call("load", overrides=[f"model={asked.model}"])
             peer.call("load", folder=asked.folder())
-            size, tried = best(
-                lambda batch: peer.call("generate", prompts=parts[-1][:16], most=8, end=END, batch_size=batch)[
-                    "seconds"
-                ]
-            )
+            some = {"prompts": parts[-1], "most": most, "end": END}
+            size, tried = best(lambda batch: peer.call("generate", **some, batch_size=batch)["seconds"], sizes)
             ours.call("generate", prompts=parts[0][:2], most=8)
             rounds_done = [
                 (
