@@ -327,6 +327,7 @@ def run_harness(asked: Asked, folder: Path) -> None:
         f"model={asked.model}",
         "measure.retention_items=null",
     ]
+    words.append(f"task.source.root={asked.data}")
     words += [f"{knob}={value}" for knob, value in SIZE.items()]
     words += [f"measure.{knob}={value}" for knob, value in measure.items()]
     words += [f"++training.{knob}={value}" for knob, value in TRAINING.items()]
