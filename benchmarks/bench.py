@@ -304,9 +304,9 @@ def matrix(name: str, asked: Asked, rounds: int) -> Line:
             began = time.perf_counter()
             run_harness(asked, Path(folder))
             ours.append(time.perf_counter() - began)
-            own = {(r.task, r.method): scored(r) for r in records(f"{folder}/results")}
+            own = {(r.task, r.label): scored(r) for r in records(f"{folder}/results")}
             began = time.perf_counter()
-            theirs = {(spec["task"], spec["method"]): run_script(spec, Path(folder)) for spec in specs}
+            theirs = {(spec["task"], spec["label"]): run_script(spec, Path(folder)) for spec in specs}
             peer.append(time.perf_counter() - began)
             values = [(own[cell], theirs[cell]) for cell in theirs]
     apart = [abs(a - b) for a, b in values]
@@ -357,6 +357,7 @@ def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
         yield {
             "task": task,
             "method": method,
+            "label": f"{method.split('_r')[0] if method.startswith('lora') else method} r{rank}" if rank else method,
             "rank": rank,
             "context": method if method in ("few_shot", "rag") else "rag" if method == "rag_lora" else "zero_shot",
             "model": asked.folder(),
