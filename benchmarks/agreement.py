@@ -1,10 +1,12 @@
-"""Whether generated answers are those of `model.generate`, greedy and without any cache.
+"""Whether generated answers are those of `model.generate` without any cache, and scores those of float64.
 
-    python benchmarks/agreement.py DIR [--items 200] [--tokens 8]
+    python benchmarks/agreement.py DIR [--items 200] [--tokens 8] [--scored 10]
 
-DIR holds squad as a folder of rows. The same prompts are answered with a shared prefix, rows that leave and others that
-take their places, and by transformers with `use_cache=False`, which reads everything again for each token. Prints how
-many answers are the same, and for each that is not the two likeliest tokens where they part. Five minutes on two cores.
+DIR holds banking77 and squad as folders of rows. First the log-likelihoods of banking77's first 8 labels after some
+messages, both ways in float32, against one sequence a choice in float64. Then the same prompts are answered with a
+shared prefix, rows that leave and others that take their places, and by transformers with `use_cache=False`, which
+reads everything again for each token. Prints how many answers are the same, and for each that is not the two
+likeliest tokens where they part. Four minutes on two cores.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ import harness.warm  # noqa: F401  # isort: skip  (as runs have it)
 import torch
 from transformers import GenerationConfig
 
-from benchmarks.bench import Asked
+from benchmarks.bench import LABELS, Asked
 from harness import models
-from harness.answering import generate
+from harness.answering import Question, generate, score_choices
 from harness.environment import describe_device
 from harness.prompts import Encoder
 from harness.shared_prefix import SharedPrefix, read
@@ -32,10 +34,12 @@ def main() -> None:
     arguments.add_argument("data", type=Path)
     arguments.add_argument("--items", type=int, default=200)
     arguments.add_argument("--tokens", type=int, default=8)
+    arguments.add_argument("--scored", type=int, default=10)
     chosen = arguments.parse_args()
     asked = Asked(chosen.data.resolve(), "smollm2-135m-q4")
     base = models.load(asked.settings("task=squad").model, None)
     encoder = Encoder(base.tokenizer)
+    scores(asked, base, encoder, chosen.scored)
     texts = [text for text, _ in asked.prompts("squad", "zero_shot", chosen.items)]
     prompts = [encoder.tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
     prefix = SharedPrefix.of(base.model, prompts)
@@ -47,6 +51,31 @@ def main() -> None:
     for prompt, one, other in zip(prompts, ours, theirs, strict=True):
         if one != other:
             print(parting(base, prompt, one, other))
+
+
+def scores(asked: Asked, base: models.Base, encoder: Encoder, count: int) -> None:
+    """Print how far both ways to score choices in float32 lie from float64, and how far they lie apart in float64."""
+    double = models.load({**asked.settings("task=banking77").model, "dtype": "float64"}, None).model
+    questions = []
+    for text, example in asked.prompts("banking77", "zero_shot", count, LABELS):
+        ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
+        questions.append(Question(ids, [encoder.completion(choice) for choice in example.choices]))
+    prompts = [question.prompt for question in questions]
+
+    def found(model: torch.nn.Module, *, shared: bool) -> torch.Tensor:
+        prefix = SharedPrefix.of(model, prompts) if shared else None
+        assert (prefix is not None) == shared
+        return torch.tensor(score_choices(model, questions, prefix, lambda *_: None), dtype=torch.float64)
+
+    exact = found(double, shared=False)
+    print(f"{exact.numel()} choices, log-likelihoods down to {float(exact.min()):.0f} nats, against float64:")
+    for name, values in (
+        ("shared, float32", found(base.model, shared=True)),
+        ("apart, float32", found(base.model, shared=False)),
+        ("shared, float64", found(double, shared=True)),
+    ):
+        distance = (values - exact).abs()
+        print(f"  {name}: {float(distance.mean()):.1e} on average, {float(distance.max()):.1e} at most", flush=True)
 
 
 @torch.inference_mode()
