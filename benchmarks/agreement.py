@@ -17,9 +17,9 @@ from pathlib import Path
 import harness.warm  # noqa: F401  # isort: skip  (as runs have it)
 
 import torch
+from bench import LABELS, Asked
 from transformers import GenerationConfig
 
-from benchmarks.bench import LABELS, Asked
 from harness import models
 from harness.answering import Question, generate, score_choices
 from harness.environment import describe_device

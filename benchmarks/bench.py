@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -289,8 +289,15 @@ def training(tasks: Sequence[str], count: int, context: str = "zero_shot") -> Ca
 
 
 TASKS = ("handbook_qa", "squad")
-CELLS = {"zero_shot": None, "few_shot": None, "rag": None, "lora_r4": 4, "lora_r16": 16, "rag_lora": 8}
-"""The methods of the matrix and their ranks."""
+CELLS: dict[str, tuple[str, str, int | None]] = {
+    "zero_shot": ("zero_shot", "zero_shot", None),
+    "few_shot": ("few_shot", "few_shot", None),
+    "rag": ("rag", "rag", None),
+    "lora_r4": ("lora r4", "zero_shot", 4),
+    "lora_r16": ("lora r16", "zero_shot", 16),
+    "rag_lora": ("rag_lora r8", "rag", 8),
+}
+"""The methods of the matrix: each one's label in a record, its context and its rank."""
 SIZE = {"max_train_examples": 8, "max_eval_examples": 6, "max_validation_examples": 2}
 TRAINING = {"epochs": 1, "learning_rate": 2e-4, "batch_size": 2, "warmup": 0.1}
 
@@ -310,7 +317,8 @@ def matrix(name: str, asked: Asked, rounds: int) -> Line:
             peer.append(time.perf_counter() - began)
             values = [(own[cell], theirs[cell]) for cell in theirs]
     apart = [abs(a - b) for a, b in values]
-    agreement = f"mean score of the cells {mean(a for a, _ in values):.2f} and {mean(b for _, b in values):.2f}"
+    ours_mean, peer_mean = (statistics.fmean(side) for side in zip(*values, strict=True))
+    agreement = f"mean score of the cells {ours_mean:.2f} and {peer_mean:.2f}"
     notes = f"{len(specs)} cells; the furthest cell's scores differ by {max(apart):.2f}"
     return compared(name, ours, peer, 0, "s", agreement, notes)
 
@@ -353,13 +361,13 @@ def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
     test = loaded.take("test", SIZE["max_eval_examples"])
     shown = bind(settings.context, loaded, pool, seed=0).demonstrations(test[0])
     k = asked.settings(f"task={task}", "method=rag").context["k"]
-    for method, rank in CELLS.items():
+    for method, (label, context, rank) in CELLS.items():
         yield {
             "task": task,
             "method": method,
-            "label": f"{method.split('_r')[0] if method.startswith('lora') else method} r{rank}" if rank else method,
+            "label": label,
             "rank": rank,
-            "context": method if method in ("few_shot", "rag") else "rag" if method == "rag_lora" else "zero_shot",
+            "context": context,
             "model": asked.folder(),
             "embedder": str(packaged_embedder()),
             "train": [plain(example) for example in pool],
@@ -386,10 +394,6 @@ def scored(record: Record) -> float:
 
 def plain(example: Example) -> dict[str, Any]:
     return {"prompt": example.prompt, "answer": example.answer, "choices": list(example.choices)}
-
-
-def mean(values: Iterable[float]) -> float:
-    return statistics.fmean(values)
 
 
 BENCHMARKS: dict[str, Callable[[str, Asked, int], Line]] = {

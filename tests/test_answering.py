@@ -108,7 +108,7 @@ PROMPTS = {
 
 
 def test_in_double_precision_the_two_ways_are_one() -> None:
-    """So what they differ by otherwise is rounding; RMSNorm rounds to float32 here, too."""
+    """So what they differ by otherwise is rounding."""
     base = models.load({**TINY, "dtype": "float64"}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
     for together, apart in zip(

@@ -44,7 +44,7 @@ def test_what_models_say_is_no_markup(report: Path) -> None:
     text = report.read_text()
     assert text.count("<script>") == 1
     assert "<img" not in text
-    assert "javascript:" not in re.sub(r"&#?\w+;", "", text).replace("javascript:1", "")
+    assert not re.search(r'(?:href|src)="?\s*javascript', text)
     assert "x" * 1000 not in text, "a message of 100 kB is cut"
 
 
