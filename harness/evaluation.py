@@ -224,8 +224,11 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, An
     Milliseconds: latency_ms; first_token_ms and per_token_ms, the time of each further token (None for a choice, which
     is one constrained answer); retrieval_ms. The answer ends where the model ends it. `fixed`: the same once more with
     an answer of measure.fixed_tokens for every method, whatever the model would say; None where that is not asked for.
+    Without requests everything is None.
     """
     how = respondent.measure
+    if not how["latency_requests"]:
+        return dict.fromkeys(("latency_ms", "first_token_ms", "per_token_ms", "fixed", "retrieval_ms"))
     for example in _requested(examples, how["warmup_requests"]):
         _request(respondent, example)
     index = respondent.context.index
@@ -246,8 +249,11 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, An
 def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any] | None:
     """Latency on a server that has read what all prompts begin with, and how many tokens that is.
 
-    Every other latency is of one that reads each prompt from its first token. None where no prefix is shared.
+    Every other latency is of one that reads each prompt from its first token. None where no prefix is shared or no
+    request is made.
     """
+    if not respondent.measure["latency_requests"]:
+        return None
     prefix = _prefix(respondent, [respondent.prompt(example).ids for example in examples])
     if prefix is None:
         return None

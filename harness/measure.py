@@ -115,8 +115,9 @@ class Meter:
             self.spent[name] += now() - began
 
     def headline(self, phase: str) -> int | None:
-        """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU."""
-        peak = self.peaks[phase]
+        """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU; None of none entered."""
+        if (peak := self.peaks.get(phase)) is None:
+            return None
         return peak.get("process") or peak.get("device") or peak["reserved"] or peak["allocated"]
 
     def settle(self) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness import store
 from harness.environment import describe_environment, device_kind
-from harness.records import PREDICTIONS_FILE, RECORD_FILE, Record, read_record
+from harness.records import RECORD_FILE, RUN_FILES, Record, read_record
 
 _PRELOADED = "harness.warm"
 _GRACE = 10  # seconds in which an interrupted run may still write its record
@@ -31,7 +31,7 @@ _GRACE = 10  # seconds in which an interrupted run may still write its record
 def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: str) -> Record:
     """Carry a planned run out in a process of its own; its record, whatever happened."""
     kills = _out_of_memory_kills()
-    for file in (RECORD_FILE, PREDICTIONS_FILE):  # an attempt that is not ok gives way to the new one
+    for file in RUN_FILES:  # an attempt that is not ok gives way to the new one
         (folder / file).unlink(missing_ok=True)
     started = time.time()
     child = _context(start_method()).Process(target=_child, args=(dict(config), planned, folder, title))
@@ -46,7 +46,7 @@ def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: s
     if (folder / RECORD_FILE).exists():
         return read_record(folder / RECORD_FILE)
     record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
-    store.save_run(folder, record, [], record.config)
+    store.save_run(folder, record, {}, record.config)
     return record
 
 
@@ -89,13 +89,13 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
     try:
         _end_with_the_parent()
         progress.step("loading", 0, 0)
-        record, predictions = run(Settings(config), planned, progress)
+        record, answers = run(Settings(config), planned, progress)
         _ignore_interruptions()
     except BaseException as cause:  # whatever ended the run is what its record says
         _ignore_interruptions()
-        record, predictions = _failure(cause, planned, started), []
+        record, answers = _failure(cause, planned, started), {}
     progress.clear()
-    store.save_run(folder, record, predictions, record.config)
+    store.save_run(folder, record, answers, record.config)
     if record.status == "ok":
         baselines.keep(Settings(config), folder.parents[2])
 

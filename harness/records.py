@@ -19,6 +19,8 @@ SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "diverged", "interrupted", "crashed")
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+VALIDATION_FILE = "validation.jsonl"
+RUN_FILES = (RECORD_FILE, PREDICTIONS_FILE, VALIDATION_FILE)
 
 
 class NewerSchema(Exception):
@@ -104,10 +106,17 @@ class StoredRecord:
 
     def predictions(self) -> list[dict[str, Any]]:
         """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
-        path = self.folder / PREDICTIONS_FILE
-        if not path.exists():
-            return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return _lines(self.folder / PREDICTIONS_FILE)
+
+    def validated(self) -> list[dict[str, Any]]:
+        """The same of the validation items, which choices are made on."""
+        return _lines(self.folder / VALIDATION_FILE)
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
 
 
 def read_record(path: Path) -> Record:

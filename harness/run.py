@@ -1,6 +1,6 @@
 """One run, from a configuration to a Record: load the task, load the model, adapt it, answer, score, record.
 
-    record, predictions = run(settings, settings.planned(task), Progress())
+    record, answers = run(settings, settings.planned(task), Progress())
 
 Everything a run does stands here in the order in which it happens; how each step is done stands in its own module.
 """
@@ -8,6 +8,7 @@ Everything a run does stands here in the order in which it happens; how each ste
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.environment import describe_environment
 from harness.evaluation import Predictions, Respondent, answer, latency, merged, prefix_cached, quality, retrieval
 from harness.flops import Matrices
 from harness.measure import LEAST_REQUESTS, Meter, now
+from harness.memory import keep_freed
 from harness.progress import Progress
 from harness.records import Record
 from harness.retention import retention
@@ -26,8 +28,10 @@ from harness.settings import Settings
 from harness.weights import adapt
 
 
-def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, Predictions]:
-    """Carry a planned run out in this process: its record with status ok and every item's answer, or an exception."""
+def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, dict[str, Predictions]]:
+    """Carry a planned run out in this process: its record with status ok and every item's answer, by split."""
+    if not settings.measure["exact_memory"]:
+        keep_freed()
     meter = Meter()
     started, began = time.time(), now()
     settings.adaptation.check()
@@ -38,7 +42,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     with meter.spending("data"):
         task = settings.load_task()
         pool = task.take("train", settings.max_train_examples, settings.seeds["data"])
-        validation = task.take("validation", settings.max_validation_examples or settings.max_eval_examples)
+        validation = task.take("validation", settings.validation_limit)
         test = task.take("test", settings.max_eval_examples)
         context = bind(settings.context, task, pool, settings.seeds["demonstrations"], step=progress.step)
         shown = context
@@ -54,7 +58,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         predictions = answer(respondent, test, "answering test", freely=True)
     seconds = meter.spent["inference"]
     meter.settle()
-    with meter.phase("infer"), meter.spending("latency"):
+    with meter.phase("infer") if settings.measures_latency else nullcontext(), meter.spending("latency"):
         timed = latency(respondent, test)
     with meter.spending("latency"):
         cached = prefix_cached(respondent, test)
@@ -64,7 +68,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         forgotten = retention(settings, base, progress) if settings.probes_retention else None
     flops = Matrices.of(base.model)
     with meter.spending("latency"):
-        folded = merged(respondent, test, predictions) if settings.adaptation.mergeable(base.model) else None
+        folded = merged(respondent, test, predictions) if settings.merges(base.model) else None
     asked, said = _mean(predictions, "prompt_tokens"), _mean(predictions, "completion_tokens")
 
     record = replace(
@@ -91,10 +95,10 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         retention=forgotten,
         memory=meter.as_record(),
         seconds=meter.seconds(now() - began),
-        contaminated=contaminated(meter, settings.measure["latency_requests"], training),
+        contaminated=contaminated(meter, settings.measure, training),
         environment=describe_environment(task.data_sha256, started),
     )
-    return record, predictions
+    return record, {"test": predictions, "validation": checked}
 
 
 def _mean(predictions: Predictions, field: str) -> float | None:
@@ -102,11 +106,15 @@ def _mean(predictions: Predictions, field: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def contaminated(meter: Meter, requests: int, training: dict[str, Any] | None = None) -> dict[str, list[str]]:
+def contaminated(meter: Meter, measure: dict[str, Any], training: dict[str, Any] | None = None) -> dict[str, list[str]]:
     """By figure, what disturbed it or makes too little of it; training's is copied with the figures where shared."""
-    found = meter.contaminated()
+    found, requests = meter.contaminated(), measure["latency_requests"]
+    if meter.kind == "rss" and not measure["exact_memory"]:
+        found["memory"] = [*found.get("memory", ()), "freed memory was kept, so the peak is too high"]
     if training and training.get("contaminated"):
         found["training"] = training["contaminated"]
-    if requests < LEAST_REQUESTS:
+    if not requests:
+        found["memory"] = [*found.get("memory", ()), "no single request was made, so answering one is not in the peak"]
+    elif requests < LEAST_REQUESTS:
         found["latency"] = [*found.get("latency", ()), f"{requests} requests, fewer than {LEAST_REQUESTS}"]
     return found

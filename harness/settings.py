@@ -28,6 +28,9 @@ from harness.tasks import Task, load_task
 OUTCOME_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 _SECRETS = ("token", "password", "secret", "api_key")
 REDACTED = "***"
+_LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
+_COUNTS = ("latency_requests", "warmup_requests", "fixed_requests", "merged_items", "retention_items")
+"""Of what is measured beside quality; 0 leaves it out."""
 RUNS = "runs"
 """The folder of runs that belong to no experiment."""
 
@@ -39,10 +42,13 @@ class Settings:
     config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for knob, least in (("rank", 1), ("max_train_examples", 1), ("max_eval_examples", 1)):
-            value = self.config[knob]
+        measure = {f"measure.{knob}": self.config["measure"].get(knob) for knob in _COUNTS}
+        for knob, least in {**_LIMITS, **dict.fromkeys(measure, 0)}.items():
+            value = measure[knob] if knob in measure else self.config[knob]
             if value is not None and (not isinstance(value, int) or value < least):
                 raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
+        if len(self.learning_rates) > 1 and self.validation_limit == 0:
+            raise UserError("Several learning rates are chosen between on validation: not with no validation rows.")
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -76,9 +82,24 @@ class Settings:
         return self.trains and bool(self.config["measure"]["retention_items"])
 
     @property
+    def measures_latency(self) -> bool:
+        """Whether single requests are made, which the latency and the memory of inference are of."""
+        return bool(self.config["measure"]["latency_requests"])
+
+    def merges(self, model: Any) -> bool:
+        """Whether to answer once more with the adapter folded into the weights."""
+        return bool(self.config["measure"]["merged_items"]) and self.adaptation.mergeable(model)
+
+    @property
+    def validation_limit(self) -> int | None:
+        """The most validation rows; None: all."""
+        most = self.config["max_validation_examples"]
+        return self.config["max_eval_examples"] if most is None else most
+
+    @property
     def learning_rates(self) -> tuple[float, ...]:
         """The rates to try on validation; one is used as it is."""
-        rates = self.config["training"]["learning_rate"]
+        rates = self.config["training"].get("learning_rate", [])
         return tuple(float(r) for r in (rates if isinstance(rates, list) else [rates]))
 
     @property

@@ -4,9 +4,11 @@
     with prefix.reading():
         logits = prefix.read(rows, places)          # b rows of n tokens, each after the prefix
 
-Attention is computed in two parts, to the prefix (whose keys and values stand in memory once, however many rows there
-are) and to the row's own tokens, and the two are joined by their sums of weights (Juravsky et al. 2024, Hydragen). It
-is the softmax over all of them, exact but for rounding. A learned prefix or soft prompt is a part of the prefix.
+Single tokens that follow a prefix attend in two parts, to the prefix (whose keys and values stand in memory once,
+however many rows there are) and to the row's own tokens, and the two are joined by their sums of weights (Juravsky et
+al. 2024, Hydragen). It is the softmax over all of them, exact but for rounding. Where many tokens of a row are read at
+once, the prefix is copied before them, which costs less than keeping every score. A learned prefix or soft prompt is a
+part of the prefix.
 
 Whether a model can be read this way is not guessed from its name: a few tokens are read both ways first.
 """
@@ -26,6 +28,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 _NAME = "harness_shared_prefix"
 _PROBED = 6  # tokens
+_COPIES = 16
+"""A prefix is copied before the tokens of each row where it is at most so many times as long as they are."""
 
 _cache: ContextVar[_RowsCache] = ContextVar("cache")
 _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -202,8 +206,30 @@ def _attend(
     scaling: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of (rows, heads, tokens, width) queries to the prefix and to the rows' own keys, in two parts."""
+    """Attention of (rows, heads, tokens, width) queries to the prefix and to the rows' own keys."""
     prefix = _cache.get().layers[module.layer_idx]
+    length = prefix.keys.shape[2]
+    if query.shape[2] > 1 and length <= _COPIES * key.shape[2]:
+        keys, values = (
+            torch.cat([begun.expand(own.shape[0], -1, -1, -1), own], dim=2)
+            for begun, own in ((prefix.keys, key), (prefix.values, value))
+        )
+        said = torch.nn.functional.scaled_dot_product_attention(
+            query, keys, values, torch.nn.functional.pad(attention_mask, (length, 0)), scale=scaling, enable_gqa=True
+        )
+        return said.transpose(1, 2).contiguous(), None
+    return _attend_in_parts(query, key, value, attention_mask, scaling, prefix), None
+
+
+def _attend_in_parts(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor,
+    scaling: float | None,
+    prefix: Any,
+) -> torch.Tensor:
+    """The same to the prefix and to the own keys apart; shape (rows, tokens, heads, width)."""
     rows, heads, tokens, width = query.shape
     shared = key.shape[1]  # heads that the keys have: a group of queries shares one
     grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, shared, -1, width)
@@ -219,7 +245,7 @@ def _attend(
     top = torch.maximum(highest, own_highest)
     weight, own_weight = (highest - top).exp(), (own_highest - top).exp()
     joined = (said * weight + own_said * own_weight) / (total * weight + own_total * own_weight)
-    return joined.to(query.dtype).reshape(rows, heads, tokens, -1).transpose(1, 2).contiguous(), None
+    return joined.to(query.dtype).reshape(rows, heads, tokens, -1).transpose(1, 2).contiguous()
 
 
 def _part(

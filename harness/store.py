@@ -1,6 +1,6 @@
 """The results folder: where a run lies, files that appear whole or not at all, and locks for what two may want at once.
 
-results/<experiment>/<task>/<model>/<method>/<run_id>/  record.json  predictions.jsonl  config.yaml
+results/<experiment>/<task>/<model>/<method>/<run_id>/  record.json  predictions.jsonl  validation.jsonl  config.yaml
 results/.weights/<key>/                                 trained weights, shared by runs that differ in context only
 """
 
@@ -20,8 +20,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from harness.errors import UserError
-from harness.records import PREDICTIONS_FILE, RECORD_FILE, Record, read_record
+from harness.records import PREDICTIONS_FILE, RECORD_FILE, VALIDATION_FILE, Record, read_record
 
+Answers = Mapping[str, Iterable[Mapping[str, Any]]]
 WEIGHTS = ".weights"
 _LOCKS = ".locks"
 
@@ -49,13 +50,13 @@ def finished(folder: Path, *, other_versions: bool) -> Record | None:
     return None
 
 
-def save_run(folder: Path, record: Record, predictions: Iterable[Mapping[str, Any]], config: Mapping[str, Any]) -> None:
-    """Write a run's files, record.json last: a folder with a record is complete."""
+def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str, Any]) -> None:
+    """Write a run's files, record.json last: a folder with a record is complete. answers: by split, a line an item."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    lines = [json.dumps(prediction, ensure_ascii=False) + "\n" for prediction in predictions]
-    if lines:
-        write(folder / PREDICTIONS_FILE, "".join(lines))
+    for split, name in (("test", PREDICTIONS_FILE), ("validation", VALIDATION_FILE)):
+        if lines := [json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers.get(split, ())]:
+            write(folder / name, "".join(lines))
     write(folder / RECORD_FILE, record.to_json())
 
 

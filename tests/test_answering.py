@@ -7,7 +7,7 @@ import peft
 import pytest
 import torch
 
-from harness import models
+from harness import models, shared_prefix
 from harness.answering import Question, decode, generate, score_choices
 from harness.prompts import Encoder
 from harness.shared_prefix import SharedPrefix
@@ -117,8 +117,13 @@ def test_in_double_precision_the_two_ways_are_one() -> None:
         assert together == pytest.approx(apart, abs=1e-9)
 
 
+@pytest.mark.parametrize("copies", [0, 16])
 @pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS.keys())
-def test_a_prefix_read_once_changes_no_answer(base: models.Base, texts: list[str]) -> None:
+def test_a_prefix_read_once_changes_no_answer(
+    base: models.Base, texts: list[str], copies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the prefix copied before every row's tokens, and with attention to it apart."""
+    monkeypatch.setattr(shared_prefix, "_COPIES", copies)
     prompts = [prompt_of(base, text) for text in texts]
     prefix = prefix_of(base, prompts)
     assert all(tuple(p[: len(prefix.ids)]) == prefix.ids and len(p) > len(prefix.ids) for p in prompts)

@@ -123,5 +123,6 @@ def test_other_processes_on_the_cpu_are_remarked_and_own_work_is_not() -> None:
 
 
 def test_too_few_requests_are_remarked() -> None:
-    assert contaminated(Meter(), LEAST_REQUESTS - 1)["latency"] == ["7 requests, fewer than 8"]
-    assert "latency" not in contaminated(Meter(), LEAST_REQUESTS)
+    few, enough = ({"latency_requests": n, "exact_memory": True} for n in (LEAST_REQUESTS - 1, LEAST_REQUESTS))
+    assert contaminated(Meter(), few)["latency"] == ["7 requests, fewer than 8"]
+    assert "latency" not in contaminated(Meter(), enough)

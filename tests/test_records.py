@@ -22,16 +22,19 @@ def record(**changes: object) -> Record:
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
     one = record(quality={"value": 0.5}, error=None)
-    save_run(tmp_path / "runs" / "a-b", one, [{"id": "x", "score": 1.0}], {"seed": 0})
+    save_run(
+        tmp_path / "runs" / "a-b", one, {"test": [{"id": "x", "score": 1.0}], "validation": [{"id": "y"}]}, {"seed": 0}
+    )
     (stored,) = load_records(str(tmp_path))
     assert stored.record == one
     assert stored.predictions() == [{"id": "x", "score": 1.0}]
+    assert stored.validated() == [{"id": "y"}]
     assert json.loads((stored.folder / "record.json").read_text())["schema"] == 1
 
 
 def test_a_selector_filters_by_field(tmp_path: Path) -> None:
     for rank in (4, 8, 16):
-        save_run(tmp_path / str(rank), record(rank=rank), [], {})
+        save_run(tmp_path / str(rank), record(rank=rank), {}, {})
     assert [s.record.rank for s in load_records(f"{tmp_path},method=lora,rank=8")] == [8]
     with pytest.raises(UserError, match="no record there matches"):
         load_records(f"{tmp_path},rank=5")
@@ -55,7 +58,7 @@ def test_a_record_of_an_earlier_version_lacks_fields_and_loads(tmp_path: Path) -
 
 
 def test_a_newer_schema_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_run(tmp_path / "old", record(), [], {})
+    save_run(tmp_path / "old", record(), {}, {})
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "record.json").write_text('{"schema": 2, "status": {"of": "another shape"}}')
     (stored,) = load_records(str(tmp_path))

@@ -62,6 +62,22 @@ def test_every_method_runs_from_data_to_record(method: str, harness_run: Run, re
     assert folder.name == record["run_id"]
 
 
+def test_what_is_not_wanted_is_left_out_and_said(harness_run: Run, results: Path) -> None:
+    nothing = ["max_validation_examples=0", "measure.latency_requests=0", "measure.merged_items=0"]
+    nothing += ["measure.exact_memory=false"]
+    assert harness_run("-m", "method=rag,lora", "++training.epochs=1", *nothing) == 0
+    for record in records(results):
+        assert record["quality"]["n"] == 6
+        assert record["validation"] is None
+        assert record["inference"]["latency_ms"] is record["inference"]["merged"] is None
+        assert "infer" not in record["memory"]
+        assert record["inference"]["peak_memory_bytes"] is None
+        assert {"freed memory was kept", "no single request was made"} == {
+            remark.split(",")[0] for remark in record["contaminated"]["memory"]
+        }
+    assert not list(results.rglob("validation.jsonl"))
+
+
 def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -> None:
     harness_run("method=lora", "training.epochs=1", "training.learning_rate=1e-2")
     merged = records(results)[0]["inference"]["merged"]
@@ -181,6 +197,8 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
         (["rank=0"], "rank=0: expected a whole number of at least 1"),
         (["method=few_shot", "context.k=50"], "context.k=50"),
         (["max_eval_examples=0"], "max_eval_examples=0"),
+        (["measure.latency_requests=-1"], "measure.latency_requests=-1"),
+        (["method=lora", "training.learning_rate=[1e-3,1e-4]", "max_validation_examples=0"], "no validation rows"),
         (["task=folder", "task.path=/no/such/folder"], "no such folder"),
         (["training.epochs=3"], "epochs"),
         (["contxt=rag"], "contxt"),
