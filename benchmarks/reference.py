@@ -1,0 +1,56 @@
+"""The reference run, a task at a time: seed 0 with everything measured, then the other seeds for their quality.
+
+    python benchmarks/reference.py ticket_routing handbook_qa banking77=DIR squad=DIR [--seeds 1,2] [--results results]
+
+Seed 0 chooses each trained method's learning rate on validation; the other seeds draw other rows, demonstrations and
+initial weights and train at that rate. Time and memory are seed 0's. What is finished is skipped, so this can be
+stopped and started again; each command is printed before it runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+
+from harness.records import Record, load_records
+
+QUALITY_ALONE = ["measure.latency_requests=0", "measure.merged_items=0", "measure.exact_memory=false"]
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("tasks", nargs="+", help="NAME, or NAME=DIR with a local copy of its rows")
+    arguments.add_argument("--seeds", default="1,2")
+    arguments.add_argument("--results", default="results")
+    chosen = arguments.parse_args()
+    for given in chosen.tasks:
+        task, _, folder = given.partition("=")
+        words = [f"task={task}", *([f"task.source.path={folder}"] if folder else []), f"results={chosen.results}"]
+        run(*words)
+        first = [s.record for s in load_records(f"{chosen.results}/reference,task={task},seed=0")]
+        for record in (record for record in first if record.status == "ok" and varies(record)):
+            run(*words, *again(record), f"seed={chosen.seeds}", *QUALITY_ALONE)
+
+
+def varies(record: Record) -> bool:
+    """Whether another seed can give another result: it draws rows to learn from or to show."""
+    return record.training is not None or record.context == "few_shot"
+
+
+def again(record: Record) -> list[str]:
+    """The method alone, at the rate that was chosen for it."""
+    named = f"{record.method}_r{record.rank}" if record.method == "lora" else record.method
+    rate = [f"++training.learning_rate={record.training['learning_rate']:g}"] if record.training else []
+    return [f"method={named}", *rate]
+
+
+def run(*words: str) -> None:
+    command = ["harness", "run", "experiment=reference", *words]
+    print(f"$ {shlex.join(command)}", flush=True)
+    subprocess.run([sys.executable, "-m", *command], check=False)  # a run that fails is in its record
+
+
+if __name__ == "__main__":
+    main()
