@@ -106,14 +106,15 @@ class StoredRecord:
 
     def predictions(self) -> list[dict[str, Any]]:
         """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
-        return _lines(self.folder / PREDICTIONS_FILE)
+        return read_lines(self.folder / PREDICTIONS_FILE)
 
     def validated(self) -> list[dict[str, Any]]:
         """The same of the validation items, which choices are made on."""
-        return _lines(self.folder / VALIDATION_FILE)
+        return read_lines(self.folder / VALIDATION_FILE)
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file; none where it is missing."""
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

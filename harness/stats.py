@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
+from scipy import optimize, special
 from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
@@ -133,7 +133,7 @@ def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None)
 
 
 def _t(freedom: float) -> float:
-    return float(scipy_stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 # Two methods on the same items
@@ -167,7 +167,7 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
     if mean.error == 0:
         return Comparison(mean.mean, mean.mean, mean.mean, n, float(mean.mean == 0), 0.0, name)
     reach = _t(mean.freedom) * mean.error
-    p = 2 * float(scipy_stats.t.sf(abs(mean.mean) / mean.error, mean.freedom))
+    p = 2 * float(special.stdtr(mean.freedom, -abs(mean.mean) / mean.error))
     return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name)
 
 
@@ -231,17 +231,34 @@ def compare_over_seeds(
     methods = [np.atleast_2d(np.asarray(values, float)) for values in (scores, baseline)]
     n = methods[0].shape[1]
     over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
+    name = "items" if all(len(values) == 1 for values in methods) else "items and seeds crossed"
+    return _by_t(_with_seeds(over_items, methods), n, f"t, {name}")
+
+
+def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Interval | None:
+    """A method's mean over items and training seeds, shape (seeds, items), both of which vary; None without a score.
+
+    As `compare_over_seeds`; of a single seed, and where all scores are the same 0 or 1, as `interval`.
+    """
+    values = np.atleast_2d(np.asarray(scores, float))
+    if len(values) == 1 or (values == values.flat[0]).all():
+        return interval(values[0].tolist(), clusters)
+    found = _with_seeds(_mean(values.mean(0), clusters), [values])
+    reach = _t(found.freedom) * found.error if math.isfinite(found.error) else 1.0
+    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), values.shape[1])
+
+
+def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:
+    """What varies over items together with what varies over each method's seeds; shapes (seeds, items)."""
     parts = [(over_items.error**2, over_items.freedom)]
     for values in methods:
-        seeds = values.shape[0]
+        seeds, n = values.shape
         if seeds > 1:
             over_seeds = float(values.mean(1).var(ddof=1)) / seeds
             parts.append((max(0.0, over_seeds - _interaction(values) / (seeds * n)), seeds - 1))
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / freedom for part, freedom in parts if freedom and math.isfinite(part))
-    freedom = variance**2 / below if below else over_items.freedom
-    name = "items" if len(parts) == 1 else "items and seeds crossed"
-    return _by_t(_Mean(over_items.mean, math.sqrt(variance), freedom), n, f"t, {name}")
+    return _Mean(over_items.mean, math.sqrt(variance), variance**2 / below if below else over_items.freedom)
 
 
 def _interaction(values: Floats) -> float:

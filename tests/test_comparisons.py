@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,8 @@ from harness.records import PREDICTIONS_FILE, Record, load_records
 from harness.report import write_report
 from harness.report.cohorts import gather
 from harness.report.comparisons import Comparisons
-from harness.stats import holm, mcnemar
-from tests.invented import record, store, table_rows
+from harness.stats import holm, interval_over_seeds, mcnemar
+from tests.invented import MIB, record, store, table_rows
 
 N = 120
 
@@ -153,3 +154,51 @@ def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> Non
     store(tmp_path / "results", record("rag", 0.5))
     page = write_report(str(tmp_path / "results"), tmp_path / "report").read_text()
     assert "1 runs came without their predictions and are not compared." in page
+
+
+def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(tmp_path: Path) -> None:
+    right = [60, 72, 84]
+    runs = [
+        (record("lora", count / N, count / N, memory=900 + 10 * seed, rank=8, seed=seed), answers(count, seed))
+        for seed, count in enumerate(right)
+    ]
+    (cohort,) = gather(load_records(str(scored(tmp_path, runs))), [])
+    (row,) = cohort.rows
+    assert [run.record.seed for run in row.runs] == [0, 1, 2]
+    quality = row.record.quality or {}
+    expected = interval_over_seeds([scores for _, scores in runs])
+    assert expected is not None
+    assert (quality["value"], quality["low"], quality["high"]) == pytest.approx((0.6, expected.low, expected.high))
+    alone = interval_over_seeds([runs[1][1]])
+    assert alone is not None
+    assert expected.high - expected.low > 1.5 * (alone.high - alone.low), "seeds vary more than items here"
+    assert (row.record.memory or {})["train"]["allocated"] == 910 * MIB
+
+
+def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_path: Path) -> None:
+    fine = [record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    diverged = record("lora", 0.0, rank=8, seed=2, status="diverged")
+    (cohort,) = gather(load_records(str(store(tmp_path, *fine, diverged))), [])
+    assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 2)", 1)]
+    assert (cohort.rows[0].record.quality or {})["value"] == 0.5
+
+
+def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path: Path) -> None:
+    exact = record("lora", memory=900, rank=8, seed=0)
+    disturbed = record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})
+    (cohort,) = gather(load_records(str(store(tmp_path, exact, disturbed))), [])
+    (row,) = cohort.rows
+    assert (row.record.memory or {})["train"]["allocated"] == 900 * MIB
+    assert not row.record.contaminated
+
+
+def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_path: Path) -> None:
+    tuned, taken = (
+        record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})
+        for seed, rate in ((0, [2e-4, 1e-3, 4e-5]), (1, 2e-4))
+    )
+    taken = replace(taken, training={**(taken.training or {}), "tried": None})
+    other = record("lora", rank=8, seed=2, config={"training": {"learning_rate": 5e-2}})
+    other = replace(other, training={**(other.training or {}), "tried": None, "learning_rate": 5e-2})
+    (cohort,) = gather(load_records(str(store(tmp_path, tuned, taken, other))), [])
+    assert sorted(len(row.runs) for row in cohort.rows) == [1, 2]

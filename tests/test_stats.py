@@ -19,6 +19,7 @@ from harness.stats import (
     compare_over_seeds,
     holm,
     interval,
+    interval_over_seeds,
     items_needed,
     mcnemar,
     mean_interval,
@@ -189,6 +190,17 @@ def test_items_and_seeds_cover_the_true_difference() -> None:
         naive += alone.low <= 0 <= alone.high
     assert covered / 600 >= 0.93
     assert naive / 600 < 0.8
+
+
+def test_a_method_over_seeds_covers_its_true_mean() -> None:
+    covered = 0
+    for _ in range(600):
+        found = interval_over_seeds(crossed(4, 60, 0.1, 0.05, 0.2))
+        assert found is not None
+        covered += found.low <= 0.5 <= found.high
+    assert 0.93 <= covered / 600 <= 0.99
+    assert interval_over_seeds([[1, 0, 1, 1]]) == interval([1, 0, 1, 1])
+    assert interval_over_seeds([[1, 1], [1, 1]]) == interval([1, 1]), "no variance is no certainty"
 
 
 def test_the_spread_of_seeds_is_apart_from_that_of_items() -> None:

@@ -31,14 +31,14 @@ def _chosen(cohort: Cohort, chosen: Choice) -> str:
     record = chosen.row.record
     n = measures.number(record.validation, "n")
     items = f", {n:,.0f} items" if n is not None else ""
-    mean = f", mean of {chosen.seeds} seeds" if chosen.seeds > 1 else ""
+    seeds = len(chosen.row.runs)
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
     tied = f", level with {markdown(', '.join(chosen.tied))}" if chosen.tied else ""
     found = (
         f"{markdown(chosen.row.name)} has the highest validation value "
         f"({markdown(cohort.metric)} {chosen.validation:.3f}{items}{mean}){tied}"
     )
-    seed = f", with seed {record.seed} (its best on validation)," if chosen.seeds > 1 else ""
-    return f"{found}; on the test split it reaches{seed} {_test_value(cohort, record)}"
+    return f"{found}; on the test split it reaches {_test_value(cohort, record)}"
 
 
 def _test_value(cohort: Cohort, record: Record) -> str:
@@ -73,14 +73,14 @@ def _cheaper(chosen: Choice, comparisons: Comparisons) -> Iterator[str]:
     cheaper = [
         cell
         for cell in alike
-        if cell.rows[0].record.context not in choice.NOT_CHOSEN and _costs(cell.rows[0]) < _costs(chosen.row)
+        if cell.row.record.context not in choice.NOT_CHOSEN and _costs(cell.row) < _costs(chosen.row)
     ]
     if not cheaper:
         return
-    least = min(cheaper, key=lambda cell: _costs(cell.rows[0]))
+    least = min(cheaper, key=lambda cell: _costs(cell.row))
     pair = comparisons.between(chosen.row.name, least.name)
     assert pair is not None
-    name, share = markdown(least.name), _share(least.rows[0], chosen.row)
+    name, share = markdown(least.name), _share(least.row, chosen.row)
     if least.name == UNTRAINED:  # of which it has been said already
         yield f"{name} needs {share} (smallest detectable difference {_points(pair.found.smallest_difference)})."
     else:

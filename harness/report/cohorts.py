@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from harness.errors import UserError
 from harness.records import Record, StoredRecord
-from harness.report import measures
+from harness.report import measures, seeds
 from harness.report.measures import Estimate
 
 BASELINES_FILE = "baselines.json"
@@ -36,17 +36,24 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One run under the name that tells it from the others of its table."""
+    """A line of a table: the runs of one method with one set of settings, which differ in their seed.
+
+    A run that is not ok, or that has no quality, is a line of its own.
+    """
 
     name: str
     # lora r8, or "few_shot (context.k=4)" where the table has several of that label
     variant: Mapping[str, str]
     # those settings, as they would be typed on the command line
-    stored: StoredRecord
+    runs: tuple[StoredRecord, ...]
+    # by seed
+    record: Record
+    # the one run's, or that of all its seeds together
 
-    @property
-    def record(self) -> Record:
-        return self.stored.record
+    @classmethod
+    def of(cls, name: str, variant: Mapping[str, str], runs: Iterable[StoredRecord]) -> Row:
+        ordered = tuple(sorted(runs, key=lambda run: (run.record.seed, run.record.run_id)))
+        return cls(name, variant, ordered, seeds.together(ordered))
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,12 @@ class Cohort:
 
     @property
     def records(self) -> list[Record]:
+        """A record a line of the table."""
         return [row.record for row in self.rows]
+
+    @property
+    def runs(self) -> list[StoredRecord]:
+        return [run for row in self.rows for run in row.runs]
 
     @property
     def metric(self) -> str:
@@ -119,7 +131,7 @@ def _cohort(key: Key, stored: list[StoredRecord], baselines: list[Baseline]) -> 
     here = [b for b in same if b.n is None or b.n == key.items]
     return Cohort(
         key,
-        tuple(sorted(_name(stored), key=_order)),
+        tuple(sorted(_rows(stored), key=_order)),
         tuple(sorted(here, key=lambda b: -b.estimate.value)),
         tuple(b for b in same if b not in here),
     )
@@ -131,24 +143,62 @@ def _order(row: Row) -> tuple[bool, bool, float, str, int]:
     return row.record.status != "ok", quality is None, -value, row.name, row.record.seed
 
 
-def _name(stored: list[StoredRecord]) -> Iterator[Row]:
-    """Label, then the settings in which runs of one label differ, then the run's id where all are equal."""
-    settings = [dict(flatten(s.record.config)) for s in stored]
-    for s, own in zip(stored, settings, strict=True):
-        same_label = (c for t, c in zip(stored, settings, strict=True) if t.record.label == s.record.label)
-        # A run that crashed early may have no configuration; that is no difference in settings.
-        peers = [config for config in same_label if config]
-        names = sorted({name for c in peers for name in c if _varied(name)})
-        variant = {n: own[n] for n in names if n in own and any(c.get(n) != own[n] for c in peers)}
-        twins = [
-            other
-            for other, c in zip(stored, settings, strict=True)
-            if (other.record.label, other.record.seed) == (s.record.label, s.record.seed)
-            and all(c.get(n) == value for n, value in variant.items())
-        ]
-        said = [f"{n}={value}" for n, value in variant.items()]
-        said += [f"run {s.record.run_id[:12]}"] if len(twins) > 1 else []
-        yield Row(s.record.label + (f" ({', '.join(said)})" if said else ""), variant, s)
+def _rows(stored: list[StoredRecord]) -> Iterator[Row]:
+    """Runs by their label, then by the settings in which runs of one label differ."""
+    labelled: dict[str, list[StoredRecord]] = {}
+    for run in stored:
+        labelled.setdefault(run.record.label, []).append(run)
+    for label, runs in labelled.items():
+        yield from _of_label(label, runs)
+
+
+def _of_label(label: str, runs: list[StoredRecord]) -> Iterator[Row]:
+    settings = _settings(runs)
+    # A run that crashed early may have no configuration; that is no difference in settings.
+    known = [own for own in settings if own]
+    varied = [n for n in sorted({n for own in known for n in own}) if len({own.get(n) for own in known}) > 1]
+    cells: dict[str, list[StoredRecord]] = {}
+    variants: dict[str, dict[str, str]] = {}
+    for run, own in zip(runs, settings, strict=True):
+        variant = {name: own[name] for name in varied if name in own}
+        name = label + (f" ({', '.join(f'{n}={value}' for n, value in variant.items())})" if variant else "")
+        cells.setdefault(name, []).append(run)
+        variants[name] = variant
+    for name, members in cells.items():
+        yield from _of_cell(name, variants[name], members)
+
+
+def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord]) -> Iterator[Row]:
+    """Its seeds together; apart what has no quality, and runs of one seed, which must differ in what has no name."""
+    measured = [run for run in members if measures.quality(run.record)]
+    times = Counter(run.record.seed for run in members)
+    together = [run for run in measured if times[run.record.seed] == 1]
+    if together:
+        yield Row.of(name, variant, together)
+    for run in members:
+        if run not in together:
+            said = [f"seed {run.record.seed}"] if len(times) > 1 else []
+            said += [f"run {run.record.run_id[:12]}"] if times[run.record.seed] > 1 else []
+            yield Row.of(name + (f" ({', '.join(said)})" if said else ""), variant, [run])
+
+
+def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
+    """What each run was set to, as far as runs of one method may differ in it.
+
+    A rate that another seed has chosen from a list is one choice from that list.
+    """
+    found = [{n: value for n, value in flatten(run.record.config) if _varied(n)} for run in runs]
+    rate = "training.learning_rate"
+    chosen = {
+        measures.number(run.record.training, "learning_rate"): own[rate]
+        for run, own in zip(runs, found, strict=True)
+        if measures.tries(run.record) > 1 and rate in own
+    }
+    for run, own in zip(runs, found, strict=True):
+        used = measures.number(run.record.training, "learning_rate")
+        if used in chosen:
+            own[rate] = chosen[used]
+    return found
 
 
 def _varied(name: str) -> bool:

@@ -1,7 +1,7 @@
 """Which methods differ: item by item, over the same items, corrected for how many pairs are asked about.
 
-A cell is a method with its settings, its training seeds together. Two cells are compared over the items that every run
-of both has scored; where runs share no items (predictions are missing) nothing is said of them.
+A cell is a method with its settings, its training seeds together. Cells are compared over the items that every run has
+scored; where runs share no items, or their predictions are missing, nothing is said of them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import stats
-from harness.report import measures
+from harness.report import measures, scores
 from harness.report.cohorts import Cohort, Row
 from harness.report.escaping import markdown
+from harness.report.scores import Shared
 from harness.report.tables import Table
 from harness.report.units import MISSING
 from harness.stats import Comparison
@@ -30,11 +31,14 @@ FEWEST_SEEDS = 3  # from which on a conclusion is on the method and not on the c
 
 @dataclass(frozen=True)
 class Cell:
-    """A method's runs and their scores; shape (seeds, items)."""
+    """A row of the table and its scores; shape (seeds, items)."""
 
-    name: str
-    rows: tuple[Row, ...]
-    scores: np.ndarray[Any, np.dtype[np.float64]]
+    row: Row
+    scores: NDArray[np.float64]
+
+    @property
+    def name(self) -> str:
+        return self.row.name
 
     @property
     def quality(self) -> float:
@@ -42,7 +46,7 @@ class Cell:
 
     @property
     def seeds(self) -> int:
-        return len(self.rows)
+        return len(self.scores)
 
 
 @dataclass(frozen=True)
@@ -81,27 +85,24 @@ class Comparisons:
     @classmethod
     def of(cls, cohort: Cohort) -> Comparisons:
         rows = [row for row in cohort.rows if measures.quality(row.record)]
-        scored = [(row, scores) for row in rows if (scores := _scores(row))]
-        shared = sorted(set.intersection(*(set(scores) for _, scores in scored))) if scored else []
-        if not shared:
+        read = [(row, [own for run in row.runs if (own := scores.read(run))]) for row in rows]
+        shared = Shared.of([one for _, own in read for one in own])
+        if shared is None:
             return cls((), (), ())
-        clusters = _clusters(scored[0][0], shared)
-        named: dict[str, list[tuple[Row, list[float]]]] = {}
-        for row, scores in scored:
-            named.setdefault(row.name, []).append((row, [scores[item] for item in shared]))
-        cells = [
-            Cell(name, tuple(row for row, _ in runs), np.array([values for _, values in runs]))
-            for name, runs in named.items()
-        ]
+        places = iter(shared.scores)
+        cells = [Cell(row, np.array([next(places) for _ in own])) for row, own in read if own]
         cells.sort(key=lambda cell: (-cell.quality, cell.name))
-        found = [(a, b, _compared(a, b, clusters)) for a, b in combinations(cells, 2)]
+        found = [(a, b, _compared(a, b, shared.clusters)) for a, b in combinations(cells, 2)]
         corrected = stats.holm([comparison.p for _, _, comparison in found])
         pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
-        return cls(tuple(cells), pairs, tuple(shared))
+        return cls(tuple(cells), pairs, shared.ids)
 
     def between(self, first: str, second: str) -> Pair | None:
-        wanted = {first, second}
-        return next((pair for pair in self.pairs if {pair.first.name, pair.second.name} == wanted), None)
+        return self._by_names.get(frozenset((first, second)))
+
+    @cached_property
+    def _by_names(self) -> Mapping[frozenset[str], Pair]:
+        return {frozenset((pair.first.name, pair.second.name)): pair for pair in self.pairs}
 
     def alike(self, name: str) -> list[Cell]:
         """The cells that cannot be told apart from one."""
@@ -188,10 +189,10 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
     yield "alike: methods that share a letter cannot be told apart at 5 %."
     shown = statistics.median(pair.found.smallest_difference for pair in comparisons.pairs)
     yield f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, uncorrected."
-    seeds = [cell.seeds for cell in comparisons.cells if cell.rows[0].record.training]
+    seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < FEWEST_SEEDS:
         yield "Methods trained with fewer than three seeds: what is said is on these checkpoints, not on the methods."
-    missing = sum(1 for row in cohort.rows if measures.quality(row.record)) - sum(c.seeds for c in comparisons.cells)
+    missing = sum(1 for run in cohort.runs if measures.quality(run.record)) - sum(c.seeds for c in comparisons.cells)
     if missing:
         yield f"{missing} runs came without their predictions and are not compared."
 
@@ -200,14 +201,3 @@ def _compared(first: Cell, second: Cell, clusters: Sequence[Hashable] | None) ->
     if first.seeds == second.seeds == 1:
         return stats.compare(first.scores[0].tolist(), second.scores[0].tolist(), clusters)
     return stats.compare_over_seeds(first.scores, second.scores, clusters)
-
-
-def _scores(row: Row) -> dict[str, float]:
-    """An item's score by its id; items that could not be run are absent."""
-    return {p["id"]: p["score"] for p in row.stored.predictions() if p.get("score") is not None}
-
-
-def _clusters(row: Row, shared: Sequence[str]) -> list[Hashable] | None:
-    named = {p["id"]: p.get("cluster") for p in row.stored.predictions()}
-    found = [named.get(item) for item in shared]
-    return found if any(cluster is not None for cluster in found) else None

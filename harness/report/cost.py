@@ -18,7 +18,7 @@ from harness.records import Record
 from harness.report.cohorts import Cohort, Row
 from harness.report.escaping import markdown
 from harness.report.measures import number
-from harness.report.tables import Table, seeded
+from harness.report.tables import Table
 from harness.report.units import MISSING, count, short
 
 _HOUR = 3600
@@ -84,7 +84,7 @@ def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
     month = prices.requests_per_month
     headings = ["method", f"set-up ({unit})", f"1,000 requests ({unit})"]
     lines = [
-        [markdown(seeded(cohort, row)), _amount(set_up_seconds(row.record), prices), _amount(_each(row, 1000), prices)]
+        [markdown(row.name), _amount(set_up_seconds(row.record), prices), _amount(_each(row, 1000), prices)]
         for row in rows
     ]
     if month:
@@ -102,7 +102,7 @@ def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[s
             if row.record.context == "zero_shot":
                 requests = break_even(row.record, prompt.record)
                 if requests is not None:
-                    yield f"{markdown(seeded(cohort, row))} {_said(requests, markdown(prompt.name))}"
+                    yield f"{markdown(row.name)} {_said(requests, markdown(prompt.name))}"
 
 
 def _said(requests: float, other: str) -> str:

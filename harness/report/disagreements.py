@@ -62,7 +62,7 @@ def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
 
 
 def _first_run(cell: Cell) -> Mapping[str, Mapping[str, Any]]:
-    return {prediction["id"]: prediction for prediction in cell.rows[0].stored.predictions()}
+    return {prediction["id"]: prediction for prediction in cell.row.runs[0].predictions()}
 
 
 def _question(prediction: Mapping[str, Any]) -> str:

@@ -164,7 +164,7 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
     for baseline in cohort.other_baselines:
         yield f"{markdown(baseline.name)} (no model) was computed on {baseline.n:,} items and is left out."
     for status, count in Counter(r.status for r in records if r.status != "ok").items():
-        yield f"{count} of {len(records)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
+        yield f"{count} of {len(cohort.runs)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
 
 
 def tips(chapters: list[Chapter]) -> dict[str, str]:
@@ -177,18 +177,18 @@ def _tip(cohort: Cohort, row: Row) -> str:
     seconds, latency = measures.number(record.training, "seconds"), measures.latency(record)
     memory = measures.peak_memory(record)
     said = [
-        tables.seeded(cohort, row),
+        row.name,
         f"{cohort.metric} {with_interval(measures.quality(record))}",
         *([f"peak memory {memory / 2**20:,.0f} MiB"] if memory else []),
         *([f"training {seconds:,.0f} s"] if seconds else []),
         *([f"latency {latency:,.0f} ms"] if latency else []),
-        f"run {record.run_id}",
+        *(f"run {run.record.run_id}" for run in row.runs),
     ]
     return "\n".join(plain(line) for line in said)
 
 
 def provenance(cohorts: list[Cohort], folder: Path) -> Iterator[str]:
-    records = [record for cohort in cohorts for record in cohort.records]
+    records = [run.record for cohort in cohorts for run in cohort.runs]
     yield "## Provenance"
     yield environment(records).markdown()
     for cohort in cohorts:
@@ -237,20 +237,19 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def commands(cohort: Cohort) -> Table:
-    rows = [(markdown(tables.seeded(cohort, row)), code(command(row))) for row in cohort.rows]
+    rows = [(markdown(row.name), code(command(run.record, row))) for row in cohort.rows for run in row.runs]
     return Table(("method", "command"), tuple(rows))
 
 
-def command(row: Row) -> str:
-    """What to type to make this cell again: what was typed, or from its configuration where a record does not say."""
-    record = row.record
-    words = [word for word in record.overrides if not word.startswith("results=")] or _from_configuration(row)
+def command(record: Record, row: Row) -> str:
+    """What to type to make this run again: what was typed, or from its configuration where a record does not say."""
+    words = [word for word in record.overrides if not word.startswith("results=")] or _from_configuration(record, row)
     return "harness run " + " ".join(map(shlex.quote, words))
 
 
-def _from_configuration(row: Row) -> list[str]:
+def _from_configuration(record: Record, row: Row) -> list[str]:
     """The cell's experiment, names and limits, and the settings in which it differs from others of its name."""
-    record, values = row.record, dict(flatten(row.record.config))
+    values = dict(flatten(record.config))
     known = record.experiment in {entry.name for entry in experiments()}
     words = {"experiment": record.experiment} if known else {}
     words |= {"task": record.task, "model": record.model, "method": record.method}

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean
 
 from harness.catalogue import task_field
 from harness.report import measures
@@ -25,7 +24,7 @@ from harness.report.units import MISSING, with_interval
 
 @dataclass(frozen=True)
 class Cell:
-    """A row of the table of methods, the mean over its seeds."""
+    """A row of the table of methods."""
 
     name: str
     method: str
@@ -105,16 +104,11 @@ def _chains(cohort: Cohort) -> list[str]:
 
 
 def _cells(cohort: Cohort) -> Iterator[Cell]:
-    """What was measured as its method says it; of several seeds the mean, which has no interval of its own here."""
-    found: dict[tuple[str, str, str | None], list[Estimate]] = {}
+    """What was measured as its method says it."""
     for row in cohort.rows:
         quality = measures.quality(row.record)
         if quality and not _in_another_context(row):
-            key = (row.name, row.record.method, row.variant.get("max_train_examples"))
-            found.setdefault(key, []).append(quality)
-    for (name, method, rows), each in found.items():
-        mean = Estimate(fmean(quality.value for quality in each), None, None)
-        yield Cell(name, method, rows, each[0] if len(each) == 1 else mean)
+            yield Cell(row.name, row.record.method, row.variant.get("max_train_examples"), quality)
 
 
 def _in_another_context(row: Row) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import Record
-from harness.report import measures
+from harness.report import measures, seeds
 from harness.report.cohorts import Baseline, Cohort, Row
 from harness.report.escaping import code, markdown, plain
 from harness.report.measures import Estimate, at, number
@@ -79,7 +79,7 @@ def methods(cohort: Cohort) -> Table:
 
 def _method_columns(cohort: Cohort) -> list[Column]:
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
-    several_seeds = len({r.seed for r in cohort.records}) > 1
+    several_seeds = any(len(row.runs) > 1 for row in cohort.rows)
     return [
         Column("method", lambda row: markdown(row.name)),
         Column("quality", lambda row: markdown(quality_or_status(row.record), longest=200)),
@@ -91,8 +91,8 @@ def _method_columns(cohort: Cohort) -> list[Column]:
         Column("merged p50 (ms)", lambda row: short(measures.merged_latency(row.record))),
         Column("trainable parameters", lambda row: _parameters(row.record)),
         Column("prompt tokens", lambda row: count(number(row.record.inference, "prompt_tokens"))),
-        Column("learning rate", lambda row: learning_rate(row.record)),
-        *([Column("seed", lambda row: str(row.record.seed))] if several_seeds else []),
+        Column("learning rate", learning_rate),
+        *([Column("seeds (sd)", _seeds)] if several_seeds else []),
     ]
 
 
@@ -157,10 +157,18 @@ def _parameters(record: Record) -> str:
     return count(number(record.training, "trainable_parameters"))
 
 
-def learning_rate(record: Record) -> str:
-    """`0.0003 of 3`: the value, and of how many tried on validation it is the best."""
-    rate, tries = number(record.training, "learning_rate"), measures.tries(record)
-    return MISSING if rate is None else f"{rate:g}" + (f" of {tries}" if tries > 1 else "")
+def learning_rate(row: Row) -> str:
+    """`0.0003 of 3`: the value, and of how many tried on validation it is the best; seeds may have chosen several."""
+    rates = dict.fromkeys(number(run.record.training, "learning_rate") for run in row.runs)
+    said = ", ".join(f"{rate:g}" for rate in rates if rate is not None)
+    tries = max(measures.tries(run.record) for run in row.runs)
+    return (said or MISSING) + (f" of {tries}" if said and tries > 1 else "")
+
+
+def _seeds(row: Row) -> str:
+    """`3 (0.012)`: how many, and the standard deviation of their test values."""
+    spread = seeds.spread([run.record for run in row.runs])
+    return str(len(row.runs)) + (f" ({spread:.3f})" if spread is not None else "")
 
 
 def secondary_metrics(cohort: Cohort) -> Table | None:
@@ -169,17 +177,14 @@ def secondary_metrics(cohort: Cohort) -> Table | None:
     names = list(dict.fromkeys(name for _, named in found for name in named if name != cohort.metric))
     if not names:
         return None
-    rows = [
-        (markdown(seeded(cohort, row)), *(_three_decimals(number(named, name)) for name in names))
-        for row, named in found
-    ]
+    rows = [(markdown(row.name), *(_three_decimals(number(named, name)) for name in names)) for row, named in found]
     return Table(("method", *(markdown(n, 40) for n in names)), tuple(rows)).without_empty_columns()
 
 
 def retrieval(cohort: Cohort) -> Table | None:
     rows = [
         (
-            markdown(seeded(cohort, row)),
+            markdown(row.name),
             count(number(part, "k")),
             _three_decimals(number(part, "recall")),
             _three_decimals(number(part, "mrr")),
@@ -206,7 +211,7 @@ def retention(cohort: Cohort) -> Table | None:
     """What was forgotten: the same model before and after, on something it was not trained for."""
     rows = [
         (
-            markdown(seeded(cohort, row)),
+            markdown(row.name),
             markdown(skill),
             _three_decimals(number(part, "before")),
             _three_decimals(number(part, "after")),
@@ -231,7 +236,7 @@ def latencies(cohort: Cohort) -> Table | None:
     fixed = "answer of " + ", ".join(map(str, sorted(lengths))) + " tokens"
     rows = [
         (
-            markdown(seeded(cohort, row)),
+            markdown(row.name),
             *(short(number(row.record.inference, "latency_ms", name)) for name in ("p50", "p95", "p99")),
             _percent(number(row.record.inference, "latency_ms", "spread")),
             short(number(row.record.inference, "first_token_ms", "p50")),
@@ -257,9 +262,7 @@ def times(cohort: Cohort) -> Table | None:
     """What each run's seconds were spent on; a part in which nothing was spent is left out."""
     spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
     names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value >= 0.01))
-    rows = [
-        (markdown(seeded(cohort, row)), *(short(number(parts, name) or None) for name in names)) for row, parts in spent
-    ]
+    rows = [(markdown(row.name), *(short(number(parts, name) or None) for name in names)) for row, parts in spent]
     return Table(("method", *names), tuple(rows)) if rows else None
 
 
@@ -274,7 +277,7 @@ def predicted_memory(cohort: Cohort) -> Table | None:
             step = short(number(row.record.training, "step_ms", "p50"))
             unit = memory_unit([predicted, measured])
             sizes = (f"{unit.show(predicted)} {unit.name}", f"{unit.show(measured)} {unit.name}")
-            rows.append((markdown(seeded(cohort, row)), count(tokens), *sizes, f"{predicted / measured:.2f}", step))
+            rows.append((markdown(row.name), count(tokens), *sizes, f"{predicted / measured:.2f}", step))
     headings = ("method", "tokens of a row", "predicted", "measured", "predicted / measured", "step p50 (ms)")
     return Table(headings, tuple(rows)) if rows else None
 
@@ -291,16 +294,9 @@ def slices(cohort: Cohort) -> Table | None:
         return markdown(name, 40) + (f" (n {', '.join(map(str, sorted(counts)))})" if counts else "")
 
     rows = [
-        (markdown(seeded(cohort, row)), *(_two_decimals(number(named, name, "value")) for name in names))
-        for row, named in found
+        (markdown(row.name), *(_two_decimals(number(named, name, "value")) for name in names)) for row, named in found
     ]
     return Table(("method", *map(heading, names)), tuple(rows))
-
-
-def seeded(cohort: Cohort, row: Row) -> str:
-    """The row's name, with its seed where the table has several rows of that name."""
-    twins = sum(other.name == row.name for other in cohort.rows)
-    return f"{row.name}, seed {row.record.seed}" if twins > 1 else row.name
 
 
 def console(cohort: Cohort) -> Table:
@@ -308,7 +304,7 @@ def console(cohort: Cohort) -> Table:
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
     rows = [
         (
-            plain(seeded(cohort, row), 40),
+            plain(row.name, 40),
             plain(quality_or_status(row.record), 60),
             _training_time(row.record),
             _memory(row.record, unit),
@@ -322,16 +318,18 @@ def console(cohort: Cohort) -> Table:
 
 
 def runs(cohort: Cohort, folder: Path) -> Table:
-    """Which run each row is, and where it lies."""
+    """Which runs each row is, and where they lie."""
     rows = [
         (
-            markdown(seeded(cohort, row)),
-            code(row.record.run_id),
-            code(row.stored.folder.relative_to(folder).as_posix()),
+            markdown(row.name),
+            str(run.record.seed),
+            code(run.record.run_id),
+            code(run.folder.relative_to(folder).as_posix()),
         )
         for row in cohort.rows
+        for run in row.runs
     ]
-    return Table(("method", "run id", "folder"), tuple(rows))
+    return Table(("method", "seed", "run id", "folder"), tuple(rows))
 
 
 def _named(cohort: Cohort, part: str) -> list[tuple[Row, dict[str, Any]]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from statistics import fmean
 
 from harness.catalogue import task_field
 from harness.report import measures
@@ -54,9 +53,5 @@ def agreement(one: list[float], other: list[float]) -> float | None:
 
 
 def _values(cohort: Cohort) -> dict[str, float]:
-    """Test value of each cell, the mean over its seeds."""
-    found: dict[str, list[float]] = {}
-    for row in cohort.rows:
-        if quality := measures.quality(row.record):
-            found.setdefault(row.name, []).append(quality.value)
-    return {name: fmean(values) for name, values in found.items()}
+    """Test value of each row."""
+    return {row.name: quality.value for row in cohort.rows if (quality := measures.quality(row.record))}

@@ -1,0 +1,80 @@
+"""A method's training seeds as one run: quality over items and seeds, every other figure the mean of the seeds'.
+
+A figure that was disturbed in one seed and not in another is taken from those where it was not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+from harness import stats
+from harness.records import Record, StoredRecord
+from harness.report import measures, scores
+from harness.report.scores import Shared
+
+_FIGURES = {"memory": "memory", "training": "training", "inference": "latency", "seconds": "latency"}
+"""The parts of a record, and the figure whose disturbance is in them."""
+
+
+def together(runs: Sequence[StoredRecord]) -> Record:
+    """The runs of one cell, which differ in their seed, as one record."""
+    records = [run.record for run in runs]
+    if len(records) == 1:
+        return records[0]
+    parts = ("validation", "training", "inference", "retrieval", "retention", "memory", "seconds")
+    return replace(
+        records[0],
+        quality=_quality(runs),
+        contaminated={figure: said for figure in _remarked(records) if (said := _remarks(records, figure))},
+        **{part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))]) for part in parts},
+    )
+
+
+def spread(records: Sequence[Record]) -> float | None:
+    """Standard deviation of the test value over seeds; None of a single one."""
+    values = [[quality.value] for r in records if (quality := measures.quality(r))]
+    return stats.seed_spread(values) if values else None
+
+
+def _quality(runs: Sequence[StoredRecord]) -> dict[str, Any]:
+    """The mean with the interval of items and seeds; without every seed's predictions there is no interval."""
+    found: dict[str, Any] = mean([run.record.quality for run in runs])
+    unscored = max(measures.number(run.record.quality, "unscored") or 0 for run in runs)
+    own = [scores.read(run) for run in runs]
+    shared = Shared.of([one for one in own if one]) if all(own) else None
+    interval = stats.interval_over_seeds(shared.scores, shared.clusters) if shared else None
+    ends = {"low": interval.low, "high": interval.high} if interval else {"low": None, "high": None}
+    return found | ends | {"unscored": int(unscored)}
+
+
+def mean(parts: Sequence[Any]) -> Any:
+    """Of numbers their mean, of dicts that of each field; of anything else the first that is known."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    if all(isinstance(part, dict) for part in known):
+        return {name: mean([part.get(name) for part in known]) for name in dict.fromkeys(n for p in known for n in p)}
+    numbers = [part for part in known if isinstance(part, int | float) and not isinstance(part, bool)]
+    if len(numbers) < len(known):
+        return any(known) if all(isinstance(part, bool) for part in known) else known[0]
+    finite = [number for number in numbers if math.isfinite(number)]
+    return (finite[0] if len(set(finite)) == 1 else fmean(finite)) if finite else None
+
+
+def _undisturbed(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
+    clean = [record for record in records if figure not in measures.contaminated(record)]
+    return clean or records
+
+
+def _remarked(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(figure for record in records for figure in measures.contaminated(record)))
+
+
+def _remarks(records: Sequence[Record], figure: str) -> list[str]:
+    """What disturbed a figure in every seed; nothing where one seed was spared."""
+    said = [measures.contaminated(record).get(figure, []) for record in records]
+    return list(dict.fromkeys(remark for remarks in said for remark in remarks)) if all(said) else []
