@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: s
     record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
     store.save_run(folder, record, {}, record.config)
     return record
+
+
+def begin() -> None:
+    """Have the server load its libraries while there is other work to do."""
+    _context("forkserver")
+    forkserver.ensure_running()
 
 
 @functools.cache

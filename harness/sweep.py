@@ -30,11 +30,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness import places, store
+from harness import places, processes, store
 from harness.catalogue import task_names
 from harness.contexts import check_applies, check_demonstrations
 from harness.errors import NotApplicable, UserError
-from harness.processes import carry_out
 from harness.progress import spoken
 from harness.records import Record
 from harness.settings import Settings, redacted_overrides
@@ -72,6 +71,7 @@ class Announce(Callback):
 def main(overrides: list[str], *, debug: bool = False) -> int:
     """Run a cell or a sweep; 0, 1 where a run failed, 2 where the configuration is wrong."""
     _check_groups(overrides)
+    processes.begin()
     _register()
     with tempfile.TemporaryDirectory(prefix="harness-sweep-") as folder, _environment(folder):
         try:
@@ -169,7 +169,7 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
         if done := store.finished(folder, other_versions=settings.reuse == "any"):
             other = "" if done.run_id == planned.run_id else f" (made with other versions: {done.run_id})"
             return "same", f"{_result(done)}; finished before{other}"
-        record = carry_out(settings.config, planned, folder, title)
+        record = processes.carry_out(settings.config, planned, folder, title)
     return record.status, _result(record)
 
 
