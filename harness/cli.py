@@ -57,19 +57,21 @@ def run(
 
 @app.command()
 def report(
-    results: Annotated[str, typer.Argument(help="A folder and filters: results/quickstart,method=lora")] = "results",
+    results: Annotated[
+        list[str] | None, typer.Argument(help="A folder and filters: results/quickstart,method=lora; or several.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write; reports/NAME if not given.")] = None,
     gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
     requests_per_month: Annotated[float | None, typer.Option(help="How much it is asked: costs of a month.")] = None,
     examples: Annotated[bool, typer.Option(help="Show rows on which methods disagree, with their answers.")] = True,
 ) -> None:
     """Tables and figures from results, as markdown, one HTML page and CSV."""
-    from harness.report import terminal_table, write_report
+    from harness.report import write_report
     from harness.report.cost import Prices
 
-    path = write_report(results, out, Prices(gpu_hour, requests_per_month), examples=examples)
-    print(terminal_table(results))
-    print(f"report: {path}")
+    made = write_report(results or ["results"], out, Prices(gpu_hour, requests_per_month), examples=examples)
+    print(made.table)
+    print(f"report: {made.page}")
 
 
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

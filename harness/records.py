@@ -7,8 +7,9 @@ Nothing here imports torch, so a laptop reads results in a moment.
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,8 @@ class StoredRecord:
 
     record: Record
     folder: Path
+    root: Path
+    # the results folder in which it was found
 
     def predictions(self) -> list[dict[str, Any]]:
         """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
@@ -135,7 +138,7 @@ def _of_schema(cause: NewerSchema) -> str:
 
 
 def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
-    """`results/,method=lora,rank=8` as a folder and filters on record fields."""
+    """`results/,method=lora,rank=8` as a folder, which must be there, and filters on record fields."""
     folder, *conditions = selector.split(",")
     filters = {}
     for condition in conditions:
@@ -145,14 +148,18 @@ def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
         if name not in {f.name for f in fields(Record)}:
             raise UserError(f"Selector {selector!r}: a record has no field {name!r}.")
         filters[name] = value
-    return Path(folder or "results"), filters
+    found = Path(folder or "results")
+    if not found.is_dir():
+        raise UserError(f"{found}: no such folder. Make results with: harness run experiment=quickstart")
+    return found, filters
 
 
 def find_records(folder: Path) -> Iterator[Path]:
     """Every record file below a folder, in a stable order; hidden folders (trained weights) are not searched."""
-    for path in sorted(folder.rglob(RECORD_FILE)):
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if RECORD_FILE in files:
+            yield Path(place, RECORD_FILE)
 
 
 @dataclass(frozen=True)
@@ -169,20 +176,23 @@ def load(selector: str) -> Loaded:
     A record of an unknown schema is named and left out.
     """
     folder, filters = split_selector(selector)
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder. Make results with: harness run experiment=quickstart")
     stored, left_out = [], []
     for path in find_records(folder):
         try:
-            stored.append(StoredRecord(read_record(path), path.parent))
+            stored.append(StoredRecord(read_record(path), path.parent, folder))
         except UserError as cause:
             if not isinstance(cause.__cause__, NewerSchema):
                 raise
             left_out.append(str(cause))
     chosen = [s for s in stored if all(str(getattr(s.record, n)) == v for n, v in filters.items())]
     if not chosen:
-        raise UserError("\n".join([f"{selector}: no record there" + (" matches." if stored else "."), *left_out]))
+        raise nothing_chosen(selector, bool(stored), left_out)
     return Loaded(chosen, left_out)
+
+
+def nothing_chosen(selector: str, some: bool, left_out: Sequence[str]) -> UserError:
+    """What to say where a selector chooses nothing of what is there, if there is some."""
+    return UserError("\n".join([f"{selector}: no record there" + (" matches." if some else "."), *left_out]))
 
 
 def load_records(selector: str) -> list[StoredRecord]:

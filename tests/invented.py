@@ -182,7 +182,7 @@ def quickstart() -> list[Record]:
 def page_of(root: Path, *records: Record, prices: Prices = Prices()) -> str:  # noqa: B008
     """The text of report.md made from these records."""
     store(root / "results", *records)
-    return write_report(str(root / "results"), root / "report", prices).read_text(encoding="utf-8")
+    return write_report(str(root / "results"), root / "report", prices).page.read_text(encoding="utf-8")
 
 
 def table_rows(page: str, first_cell: str) -> list[list[str]]:

@@ -94,7 +94,7 @@ def test_every_two_cells_share_a_letter_just_where_they_do_not_differ(tmp_path: 
 
 
 def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_different(tmp_path: Path) -> None:
-    page = write_report(str(three(tmp_path / "results")), tmp_path / "report").read_text()
+    page = write_report(str(three(tmp_path / "results")), tmp_path / "report").page.read_text()
     sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
     assert "full has the highest validation value (accuracy 0.800" in sentence
     assert "50 points over zero_shot (95 % interval" in sentence
@@ -136,7 +136,7 @@ def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_pat
             line["completion"] = f"{stored.record.method} says <b>`{line['score']}`</b> | {'x' * 100_000}"
             line["evidence"] = ["doc-7"]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    page = write_report(str(root), tmp_path / "report").read_text()
+    page = write_report(str(root), tmp_path / "report").page.read_text()
     part = page.split("#### Item by item")[1].split("####")[0]
     (row,) = table_rows(part, "lora r8")[:1]
     assert [float(cell) for cell in row[1:]] == pytest.approx([92 / N, 4 / N, 0, 24 / N], abs=0.006)
@@ -144,7 +144,7 @@ def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_pat
     assert "<b>" not in part
     assert "doc-7" in part
     assert max(map(len, part.splitlines())) < 2000, "a completion of 100 kB is cut"
-    without = write_report(str(root), tmp_path / "without", examples=False).read_text()
+    without = write_report(str(root), tmp_path / "without", examples=False).page.read_text()
     assert "Item by item" in without
     assert "Which queue" not in without
 
@@ -152,7 +152,7 @@ def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_pat
 def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> None:
     three(tmp_path / "results")
     store(tmp_path / "results", record("rag", 0.5))
-    page = write_report(str(tmp_path / "results"), tmp_path / "report").read_text()
+    page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
     assert "1 runs came without their predictions and are not compared." in page
 
 

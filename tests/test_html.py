@@ -29,7 +29,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     long = record("rag", 0.5, status="failed", error={"type": "Error", "message": "x" * 100_000})
     store(folder / "results", *quickstart(), *hostile, replace(long, run_id="long"))
-    return write_report(str(folder / "results"), folder / "report").with_name("report.html")
+    return write_report(str(folder / "results"), folder / "report").page.with_name("report.html")
 
 
 def test_it_is_one_file_that_refers_to_nothing_outside(report: Path) -> None:

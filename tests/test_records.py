@@ -65,7 +65,7 @@ def test_a_newer_schema_is_named_and_left_out(tmp_path: Path, capsys: pytest.Cap
     assert stored.record == record()
     said = "a record of schema 2; this version reads schema 1"
     assert said in capsys.readouterr().err
-    assert said in write_report(str(tmp_path), tmp_path / "report").read_text()
+    assert said in write_report(str(tmp_path), tmp_path / "report").page.read_text()
     (tmp_path / "old" / "record.json").unlink()
     with pytest.raises(UserError, match=f"no record there.*\n.*{said}"):
         load_records(str(tmp_path))

@@ -1,6 +1,6 @@
-"""The report: what a folder of records says, as a page a person reads and a table a spreadsheet opens.
+"""The report: what folders of records say, as a page a person reads and a table a spreadsheet opens.
 
->>> write_report("results/quickstart")
+>>> write_report("results/quickstart").page
 PosixPath('reports/quickstart/report.md')
 
 It reads records and nothing else: no model, no torch. The same records always give the same page.
@@ -8,57 +8,70 @@ It reads records and nothing else: no model, no torch. The same records always g
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from harness.records import load, load_records, split_selector
-from harness.report.cohorts import gather, load_baselines
+from harness.report.cohorts import load_baselines, place
 from harness.report.cost import Prices
+from harness.report.library import Found, Header, Key, scan
 
-__all__ = ["terminal_table", "write_report"]
+__all__ = ["Report", "write_report"]
+
+
+class Report(NamedTuple):
+    page: Path
+    # report.md
+    table: str
+    # a compact plain-text table a cohort, for the console
 
 
 def write_report(
-    selector: str,
+    selectors: str | Sequence[str],
     out: Path | None = None,
     prices: Prices = Prices(),  # noqa: B008
     *,
     examples: bool = True,
-) -> Path:
-    """Write `report.md`, `figures/*.png`, `report.html` and `records.csv`; the path of the first.
+) -> Report:
+    """Write `report.md`, `figures/*.png`, `report.html` and `records.csv`.
 
-    `out` is reports/<name of the results folder> where it is not given. UserError where the results folder is
-    missing, holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether
-    rows, with what each method answered, may be shown.
+    `selectors`: one or several results folders with filters; runs of several that may be compared stand in one table.
+    `out` is reports/<names of the results folders> where it is not given. UserError where a results folder is missing,
+    holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether rows,
+    with what each method answered, may be shown.
     """
-    # pandas and matplotlib take a second to load; the terminal's table does without them.
-    from harness.report.comparisons import Comparisons
-    from harness.report.figures import draw_figures
-    from harness.report.html import page as as_html
-    from harness.report.page import Chapter, render, tips
+    from harness.report import console  # matplotlib takes a second to load
+    from harness.report.chapters import Options, Order, make
+    from harness.report.page import render
     from harness.report.spreadsheet import write_csv
 
-    folder, _ = split_selector(selector)
-    loaded = load(selector)
-    stored = loaded.records
-    cohorts = gather(stored, load_baselines(folder))
-    out = out or Path("reports") / folder.resolve().name
+    found = scan([selectors] if isinstance(selectors, str) else selectors)
+    name = "-".join(root.resolve().name for root in found.roots)
+    out = out or Path("reports") / name
+    baselines = [one for root in found.roots for one in load_baselines(root)]
+    options = Options(prices, examples)
+    orders = [Order(key, headers, baselines, options) for key, headers in _placed(found).items()]
+    chapters = make(orders, found.cache)
+    text, html = render(chapters, name, found.left_out)
     out.mkdir(parents=True, exist_ok=True)
-    chapters = [
-        Chapter(cohort, draw_figures(cohort, number, out), Comparisons.of(cohort))
-        for number, cohort in enumerate(cohorts, 1)
-    ]
-    write_csv(stored, folder, out / "records.csv")
-    page, text = out / "report.md", render(chapters, folder, prices, loaded.left_out, examples=examples)
-    page.write_text(text, encoding="utf-8")
-    drawings = [drawing for chapter in chapters for drawing in chapter.drawings]
-    html = as_html(text, drawings, tips(chapters), f"Report on {folder.resolve().name}")
+    write_csv([line for chapter in chapters for line in chapter.lines], out / "records.csv")
+    _draw(out / "figures", {name: png for chapter in chapters for name, png in chapter.pictures.items()})
     (out / "report.html").write_text(html, encoding="utf-8")
-    return page
+    page = out / "report.md"
+    page.write_text(text, encoding="utf-8")
+    return Report(page, console.page([chapter.console for chapter in chapters]))
 
 
-def terminal_table(selector: str) -> str:
-    """A compact plain-text table a cohort, for the console; UserError as in `write_report`."""
-    from harness.report.console import render
+def _draw(folder: Path, pictures: Mapping[str, str]) -> None:
+    """Write pictures, PNG in base 64, and remove those of an earlier report that are no more."""
+    for old in folder.glob("*.png"):
+        if old.name not in pictures:
+            old.unlink()
+    for name, png in pictures.items():
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(base64.b64decode(png))
 
-    folder, _ = split_selector(selector)
-    return render(gather(load_records(selector), load_baselines(folder)))
+
+def _placed(found: Found) -> dict[Key, list[Header]]:
+    return place([(header.key, header.fields["experiment"], header) for header in found.headers])

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
 from harness.errors import UserError
 from harness.records import Record, StoredRecord
 from harness.report import measures, seeds
+from harness.report.library import Key
 from harness.report.measures import Estimate
+
+T = TypeVar("T")
 
 BASELINES_FILE = "baselines.json"
 
@@ -24,14 +27,6 @@ BASELINES_FILE = "baselines.json"
 VARIED = ("context.", "adaptation.", "training.", "max_train_examples")
 # What those settings hold anyway or what the label says already.
 NAMED = (".r", "._target_", "lora_alpha", "seed")
-
-
-class Key(NamedTuple):
-    task: str
-    model: str
-    data: str | None
-    items: int | None
-    device: str | None
 
 
 @dataclass(frozen=True)
@@ -92,41 +87,42 @@ class Cohort:
         return names.most_common(1)[0][0] if names else "quality"
 
 
-def gather(stored: list[StoredRecord], baselines: list[Baseline]) -> list[Cohort]:
-    """Every record in exactly one cohort; cohorts by task, model, then the most items first."""
-    groups: dict[Key, list[StoredRecord]] = {}
-    placed = [s for s in stored if measures.items(s.record) is not None]
-    for s in placed:
-        groups.setdefault(key_of(s.record), []).append(s)
-    measured = dict(groups)
-    for s in stored:
-        if measures.items(s.record) is None:
-            groups.setdefault(_home(s.record, measured), []).append(s)
+def gather(stored: Sequence[StoredRecord], baselines: Sequence[Baseline] = ()) -> list[Cohort]:
+    """Every run in exactly one cohort."""
+    places = place([(Key.of(run.record), run.record.experiment, run) for run in stored])
+    return [assemble(key, runs, baselines) for key, runs in places.items()]
+
+
+def place(runs: Iterable[tuple[Key, str, T]]) -> dict[Key, list[T]]:
+    """Runs by their cohort: by task, model, then the most items first. A run is given with its key and experiment."""
+    known = list(runs)
+    groups: dict[Key, list[T]] = {}
+    experiments: dict[Key, Counter[str]] = {}
+    for key, experiment, run in known:
+        if key.items is not None:
+            groups.setdefault(key, []).append(run)
+            experiments.setdefault(key, Counter())[experiment] += 1
+    for key, experiment, run in known:
+        if key.items is None:
+            groups.setdefault(_home(key, experiment, experiments), []).append(run)
     ordered = sorted(groups, key=lambda k: (k.task, k.model, -(k.items or 0), k.data or "", k.device or ""))
-    return [_cohort(key, groups[key], baselines) for key in ordered]
+    return {key: groups[key] for key in ordered}
 
 
-def key_of(record: Record) -> Key:
-    data, device = measures.data_hash(record), measures.device_kind(record)
-    return Key(record.task, record.model, data, measures.items(record), device)
-
-
-def _home(record: Record, groups: Mapping[Key, list[StoredRecord]]) -> Key:
+def _home(own: Key, experiment: str, measured: Mapping[Key, Counter[str]]) -> Key:
     """The cohort of a run that counted no items: what it knows must agree, the rest may be anything."""
-    own = key_of(record)
 
     def fits(key: Key) -> bool:
         pairs = zip(own, key, strict=True)
         return all(mine is None or mine == theirs for mine, theirs in pairs)
 
     def preference(key: Key) -> tuple[bool, int, int]:
-        same = any(s.record.experiment == record.experiment for s in groups[key])
-        return same, key.items or 0, len(groups[key])
+        return experiment in measured[key], key.items or 0, measured[key].total()
 
-    return max(filter(fits, groups), key=preference, default=own)
+    return max(filter(fits, measured), key=preference, default=own)
 
 
-def _cohort(key: Key, stored: list[StoredRecord], baselines: list[Baseline]) -> Cohort:
+def assemble(key: Key, stored: Sequence[StoredRecord], baselines: Sequence[Baseline]) -> Cohort:
     same = [b for b in baselines if b.task == key.task and b.data == key.data]
     here = [b for b in same if b.n is None or b.n == key.items]
     return Cohort(
@@ -143,7 +139,7 @@ def _order(row: Row) -> tuple[bool, bool, float, str, int]:
     return row.record.status != "ok", quality is None, -value, row.name, row.record.seed
 
 
-def _rows(stored: list[StoredRecord]) -> Iterator[Row]:
+def _rows(stored: Sequence[StoredRecord]) -> Iterator[Row]:
     """Runs by their label, then by the settings in which runs of one label differ."""
     labelled: dict[str, list[StoredRecord]] = {}
     for run in stored:
@@ -185,7 +181,8 @@ def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord])
 def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
     """What each run was set to, as far as runs of one method may differ in it.
 
-    A rate that another seed has chosen from a list is one choice from that list.
+    A rate that another seed has chosen from a list is one choice from that list. Runs of several results folders differ
+    in that.
     """
     found = [{n: value for n, value in flatten(run.record.config) if _varied(n)} for run in runs]
     rate = "training.learning_rate"
@@ -198,6 +195,9 @@ def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
         used = measures.number(run.record.training, "learning_rate")
         if used in chosen:
             own[rate] = chosen[used]
+    if len({run.root for run in runs}) > 1:
+        for run, own in zip(runs, found, strict=True):
+            own |= {"results": run.root.as_posix()} if run.record.config else {}
     return found
 
 

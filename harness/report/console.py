@@ -1,10 +1,14 @@
-"""The report as a terminal shows it: one plain table a cohort, nothing that needs pandas or matplotlib."""
+"""The report as a terminal shows it: one plain table a cohort, as many as one wants to see there."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from harness.report import tables
 from harness.report.cohorts import Cohort
 from harness.report.escaping import plain
+
+MOST = 120  # lines
 
 
 def title(cohort: Cohort) -> str:
@@ -15,5 +19,17 @@ def title(cohort: Cohort) -> str:
     return f"{key.task} on {key.model}{where}, {asked}"
 
 
-def render(cohorts: list[Cohort]) -> str:
-    return "\n\n".join(f"{plain(title(cohort))}\n{tables.console(cohort).text()}" for cohort in cohorts)
+def render(cohort: Cohort) -> str:
+    return f"{plain(title(cohort))}\n{tables.console(cohort).text()}"
+
+
+def page(cohorts: Sequence[str]) -> str:
+    """The tables one after the other, until they are too many lines; the first is shown whatever its length."""
+    shown: list[str] = []
+    lines = 0
+    for text in cohorts:
+        lines += text.count("\n") + 2
+        if shown and lines > MOST:
+            return "\n\n".join([*shown, f"and {len(cohorts) - len(shown)} more tables in the report"])
+        shown.append(text)
+    return "\n\n".join(shown)

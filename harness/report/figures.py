@@ -9,15 +9,16 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import groupby
 from math import log2
-from pathlib import Path
 from statistics import fmean
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.records import Record
@@ -26,6 +27,7 @@ from harness.report.choice import NOT_CHOSEN
 from harness.report.cohorts import Cohort, Row
 from harness.report.escaping import plain, slug
 from harness.report.labels import SIZE, Label, place, spread, text_width
+from harness.report.library import Key
 from harness.report.palette import FAINT, GREY, INK, PAPER, colour, mark
 from harness.report.units import memory_unit, short
 
@@ -41,12 +43,13 @@ POINT = "run-"
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that lies in the report's folder."""
+    """A picture of a cohort."""
 
-    path: str
-    # relative to report.md
+    name: str
+    # of its file
     description: str
     # for those who do not see it
+    png: bytes
     svg: str
     # the same picture, for a page that holds it; a point's group is named POINT and the run's id
 
@@ -60,9 +63,8 @@ class Point:
     row: Row
 
 
-def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
-    """The figures for which the cohort has enough points; `number` keeps the names of two cohorts apart."""
-    folder = out / "figures"
+def draw_figures(cohort: Cohort) -> list[Drawing]:
+    """The figures for which the cohort has enough points."""
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
     memory = "resident memory" if _on_cpu(cohort) else "GPU memory"
     plans = {
@@ -86,16 +88,27 @@ def draw_figures(cohort: Cohort, number: int, out: Path) -> list[Drawing]:
     drawings = []
     for name, plan in plans.items():
         if figure := plan():
-            folder.mkdir(exist_ok=True)
-            file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{number}-{name}.png"
-            figure.savefig(folder / file, dpi=DPI, metadata={"Software": None})
+            file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{_digest(cohort.key)}-{name}.png"
             about = f"{cohort.metric} on the test split of {cohort.key.task} {said[name]}"
-            drawings.append(Drawing(f"figures/{file}", about, _as_svg(figure, file)))
+            drawings.append(Drawing(file, about, _as_png(figure), _as_svg(figure, file)))
     return drawings
 
 
+def _digest(key: Key) -> str:
+    """Tells the cohorts of one task and model apart."""
+    return sha256("|".join(map(str, key)).encode()).hexdigest()[:4]
+
+
+def _as_png(figure: Figure) -> bytes:
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+    return drawn.getvalue()
+
+
 def _as_svg(figure: Figure, name: str) -> str:
-    """With text as text; ids are made from the file's name, so that two pictures of a page share none."""
+    """With text as text, whose halo is the page's to draw; ids come from the name, so two pictures share none."""
+    for text in figure.findobj(Text):
+        text.set_path_effects([])
     drawn = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
@@ -137,7 +150,7 @@ def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: s
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [point.x for point in points], widest)
     _quality_axis(axes, points)
-    canvas.draw()
+    figure.draw_without_rendering()
     places = [(p.x, p.y, p.low, p.high) for p in points]
     place(axes, canvas, labels, places)
     return figure
@@ -289,7 +302,7 @@ def forgetting(cohort: Cohort) -> Figure | None:
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [0.0, *(p.x for p in points), *(x for p in points for x in _ends(p.row.record))], widest)
     _quality_axis(axes, points)
-    canvas.draw()
+    figure.draw_without_rendering()
     place(axes, canvas, labels, [(p.x, p.y, p.low, p.high) for p in points])
     return figure
 
@@ -316,7 +329,7 @@ def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tu
         ends.append((_draw_series(axes, line, shift), name, colour(line[0].row.record)))
     _doubling_axis(axes, sorted({p.x for p in drawn}), axis)
     _quality_axis(axes, [*drawn, *(Point(0, y, y, y, drawn[0].row) for _, y, _ in references)])
-    canvas.draw()
+    figure.draw_without_rendering()
     _end_labels(axes, canvas, ends)
     return figure
 

@@ -1,7 +1,7 @@
 """report.html: the same page in one file that opens without a network, with figures and tables one can ask.
 
-It is made from the markdown page, so both say the same. What models and data say was escaped there; besides, the page's
-policy lets no script run but its own.
+It is made from the markdown page, part by part, so both say the same. What models and data say was escaped there;
+besides, the page's policy lets no script run but its own.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
 from itertools import pairwise
+from types import MappingProxyType
 
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from harness.report.escaping import slug
 from harness.report.figures import POINT, Drawing
@@ -24,28 +24,33 @@ from harness.report.palette import BLACK, FAINT, INK, PAPER
 _THEMED = {BLACK: "currentColor", INK: "currentColor", PAPER: "var(--paper)", FAINT: "var(--faint)"}
 """What is black on white in a picture follows the page's light or dark."""
 _HOLDER = '<div class="table" tabindex="0" role="region" aria-label="table">'
+_HEADING = re.compile(r'<h2 id="([^"]*)">(.*?)</h2>')
 _SWITCH = '<button id="theme" type="button">light or dark</button>'
 
 
-def page(text: str, drawings: Sequence[Drawing], tips: Mapping[str, str], title: str) -> str:
-    """The markdown page as HTML; `tips` says of each run, by its id, what its points in figures show."""
+def fragment(text: str, drawings: Sequence[Drawing] = (), tips: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A part of the markdown page as HTML; `tips` says of each run, by its id, what its points in figures show."""
     parser = MarkdownIt("commonmark").enable("table")
-    figures = {drawing.path: _figure(drawing, tips) for drawing in drawings}
+    figures = {f"figures/{drawing.name}": _figure(drawing, tips) for drawing in drawings}
     parser.add_render_rule("image", lambda _, tokens, i, *__: figures.get(tokens[i].attrGet("src") or "", ""))
-    parser.add_render_rule(
-        "table_open", lambda *_: '<div class="table" tabindex="0" role="region" aria-label="table"><table>'
-    )
+    parser.add_render_rule("table_open", lambda *_: f"{_HOLDER}<table>")
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
     tokens = parser.parse(text)
-    chapters = list(_anchored(tokens))
+    for heading, inline in pairwise(tokens):
+        if heading.type == "heading_open" and heading.tag == "h2":
+            heading.attrSet("id", slug("".join(child.content for child in inline.children or [])))
+    return str(parser.renderer.render(tokens, parser.options, {}))
+
+
+def page(body: str, title: str) -> str:
+    """The whole file; the second-level headings of its body are in its menu."""
     script, style = _asset("page.js"), _asset("page.css")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; script-src 'sha256-{allowed}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    links = "".join(f'<a href="#{anchor}">{escape(name)}</a>' for anchor, name in chapters)
-    body = parser.renderer.render(tokens, parser.options, {})
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in _HEADING.findall(body))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -54,15 +59,6 @@ def page(text: str, drawings: Sequence[Drawing], tips: Mapping[str, str], title:
         f'<header><nav aria-label="tasks">{links}</nav>{_SWITCH}</header>\n'
         f'<main>\n{body}</main>\n<div id="tip" role="status"></div>\n<script>{script}</script>\n</body>\n</html>\n'
     )
-
-
-def _anchored(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
-    """Give the second-level headings anchors; yields (anchor, name)."""
-    for heading, inline in pairwise(tokens):
-        if heading.type == "heading_open" and heading.tag == "h2":
-            name = "".join(child.content for child in inline.children or [])
-            heading.attrSet("id", slug(name))
-            yield slug(name), name
 
 
 def _asset(name: str) -> str:

@@ -5,6 +5,7 @@ Columns are the record's fields joined by dots (`quality.value`, `memory.train.a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,30 @@ import pandas as pd
 from harness.records import StoredRecord
 from harness.report.escaping import cell
 
-
-def write_csv(stored: list[StoredRecord], folder: Path, path: Path) -> None:
-    """The configuration (config.yaml lies beside each record) and tracebacks are left out."""
-    table = pd.json_normalize([_flat(s, folder) for s in stored])
-    # The names of slices and metrics come from data, so headings are cells too.
-    table.columns = pd.Index([cell(name) for name in table.columns])
-    table.map(cell).to_csv(path, index=False, lineterminator="\n")
+_LEFT_OUT = ("config", "error")
 
 
-def _flat(stored: StoredRecord, folder: Path) -> dict[str, Any]:
-    record = stored.record
-    left_out = ("config", "error")
-    said = {f"error.{name}": (record.error or {}).get(name) for name in ("type", "message")}
-    place = {"label": record.label, "folder": stored.folder.relative_to(folder).as_posix()}
-    return {name: part for name, part in asdict(record).items() if name not in left_out} | said | place
+def lines(runs: Sequence[StoredRecord]) -> list[dict[str, Any]]:
+    """The cells of each run by column; the configuration (config.yaml lies beside each record) is left out."""
+    return [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
+
+
+def _said(run: StoredRecord) -> dict[str, Any]:
+    record = run.record
+    error = {name: (record.error or {}).get(name) for name in ("type", "message")}
+    place = {"results": run.root.resolve().name, "folder": run.folder.relative_to(run.root).as_posix()}
+    said = {name: part for name, part in asdict(record).items() if name not in _LEFT_OUT}
+    return said | {"error": error, "label": record.label} | place
+
+
+def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in part.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value) if isinstance(value, list) else value
+
+
+def write_csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """All columns that any line has, in the order in which they are met."""
+    pd.DataFrame(found, dtype=object).to_csv(path, index=False, lineterminator="\n")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from harness.records import Record
@@ -317,14 +316,15 @@ def console(cohort: Cohort) -> Table:
     return Table(headings, tuple(rows))
 
 
-def runs(cohort: Cohort, folder: Path) -> Table:
+def runs(cohort: Cohort) -> Table:
     """Which runs each row is, and where they lie."""
+    several = len({run.root for run in cohort.runs}) > 1
     rows = [
         (
             markdown(row.name),
             str(run.record.seed),
             code(run.record.run_id),
-            code(run.folder.relative_to(folder).as_posix()),
+            code((run.folder if several else run.folder.relative_to(run.root)).as_posix()),
         )
         for row in cohort.rows
         for run in row.runs

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from harness.catalogue import task_field
 from harness.report import measures
 from harness.report.cohorts import Cohort
 from harness.report.escaping import markdown
+from harness.report.library import Key
 from harness.report.tables import Table
 
 FEWEST = 3  # methods that both have, below which an order says nothing
 
 
-def section(cohorts: list[Cohort]) -> Iterator[str]:
-    """A table of the tasks whose twin has results on the same model, if there are any."""
+Values = Mapping[str, float]
+
+
+def section(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[str]:
+    """A table of the tasks whose twin has results on the same model, if there are any; test values by row."""
     rows = tuple(_rows(cohorts))
     if rows:
         yield "## Agreement with the public twins"
         yield Table(("what", "public twin", "model", "methods", "Kendall's tau"), rows).markdown()
         yield (
             "Kendall's tau-b between the test values of the methods that both have: 1 the same order, 0 none, "
-            "-1 the reverse. With so few methods, each measured once, it is a hint and no more."
+            "-1 the reverse. With so few methods it is a hint and no more."
         )
 
 
-def _rows(cohorts: list[Cohort]) -> Iterator[tuple[str, ...]]:
-    largest: dict[tuple[str, str], Cohort] = {}
-    for cohort in cohorts:
-        key = (cohort.key.task, cohort.key.model)
-        if key not in largest or (cohort.key.items or 0) > (largest[key].key.items or 0):
-            largest[key] = cohort
-    for (task, model), cohort in largest.items():
-        other = largest.get((str(task_field(task, "twin")), model))
-        if other is None:
+def _rows(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[tuple[str, ...]]:
+    largest: dict[tuple[str, str], tuple[Key, Values]] = {}
+    for key, values in cohorts:
+        where = (key.task, key.model)
+        if where not in largest or (key.items or 0) > (largest[where][0].items or 0):
+            largest[where] = key, values
+    for (task, model), (_, mine) in largest.items():
+        if (task_field(task, "twin"), model) not in largest:
             continue
-        mine, theirs = _values(cohort), _values(other)
+        other, theirs = largest[str(task_field(task, "twin")), model]
         shared = sorted(set(mine) & set(theirs))
         if len(shared) >= FEWEST:
             tau = agreement([mine[name] for name in shared], [theirs[name] for name in shared])
             said = "undefined (all level)" if tau is None else f"{tau:.2f}"
-            yield markdown(task), markdown(other.key.task), markdown(model), str(len(shared)), said
+            yield markdown(task), markdown(other.task), markdown(model), str(len(shared)), said
 
 
 def agreement(one: list[float], other: list[float]) -> float | None:
@@ -52,6 +55,6 @@ def agreement(one: list[float], other: list[float]) -> float | None:
     return float(kendalltau(one, other).statistic)
 
 
-def _values(cohort: Cohort) -> dict[str, float]:
+def values(cohort: Cohort) -> dict[str, float]:
     """Test value of each row."""
     return {row.name: quality.value for row in cohort.rows if (quality := measures.quality(row.record))}

@@ -1,0 +1,341 @@
+"""A chapter: everything that is said of one cohort, finished, so that it need not be made again while its runs stay.
+
+Chapters are kept in the user's cache under a name made of the files they come from, of what was asked and of the code
+that writes them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from multiprocessing import get_context
+from os import cpu_count
+from pathlib import Path
+from typing import Any
+
+from harness import stats
+from harness.catalogue import experiments
+from harness.records import Record
+from harness.report import (
+    answer,
+    choice,
+    comparisons,
+    console,
+    cost,
+    disagreements,
+    html,
+    measures,
+    predictions,
+    spreadsheet,
+    tables,
+    twins,
+)
+from harness.report.cohorts import Baseline, Cohort, Row, assemble, flatten
+from harness.report.comparisons import Comparisons
+from harness.report.cost import Prices
+from harness.report.escaping import code, markdown, plain
+from harness.report.figures import Drawing, draw_figures
+from harness.report.library import Header, Key, keep
+from harness.report.measures import at
+from harness.report.tables import CONTAMINATED, SHARED, Table
+from harness.report.units import with_interval
+
+FEW = 6  # chapters that are made one after the other: processes of their own take seconds to start
+MEMORY = {
+    "rss": "resident memory of the process, on a CPU (peak less what it was after imports)",
+    "cuda": "GPU memory",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader asks for."""
+
+    prices: Prices
+    examples: bool
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What is said of a cohort."""
+
+    key: Key
+    runs: int
+    answer: str
+    # in a sentence or two
+    text: str
+    html: str
+    origins: str
+    # which runs it rests on and the command that makes each
+    origins_html: str
+    console: str
+    # the table for a terminal
+    pictures: dict[str, str]
+    # PNG in base 64 by the file's name
+    lines: list[dict[str, Any]]
+    # of the spreadsheet
+    facts: list[tuple[str, str, int]]
+    # versions, devices, data: what, which, of how many runs
+    times: list[str]
+    # when the first run began and the last one ended
+    values: dict[str, float]
+    # quality by row
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Chapter:
+        raw = json.loads(text)
+        facts = [(what, value, runs) for what, value, runs in raw["facts"]]
+        return cls(**{**raw, "key": Key(*raw["key"]), "facts": facts})
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a chapter is made of."""
+
+    key: Key
+    headers: list[Header]
+    baselines: list[Baseline]
+    options: Options
+
+    @property
+    def name(self) -> str:
+        """Another one as soon as anything that can change the chapter is another."""
+        parts = [
+            self.key,
+            [(str(header.folder), str(header.root), header.stamp) for header in self.headers],
+            [(b.name, b.task, b.data, b.n, b.estimate.value) for b in self.baselines],
+            asdict(self.options),
+            _source(),
+        ]
+        return sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+@cache
+def _source() -> str:
+    files = sorted([*Path(__file__).parent.rglob("*.*"), Path(stats.__file__)])
+    return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
+
+
+def make(orders: Sequence[Order], kept: Path) -> list[Chapter]:
+    """The chapters in their order, those from the cache that it has; what it has besides is dropped."""
+    folder = kept / "chapters"
+    paths = [folder / f"{order.name}.json" for order in orders]
+    known = {path: chapter for path in paths if (chapter := _read(path))}
+    missing = [(order, path) for order, path in zip(orders, paths, strict=True) if path not in known]
+    for (_, path), chapter in zip(missing, _written([order for order, _ in missing]), strict=True):
+        known[path] = chapter
+        keep(path, chapter.to_json())
+    for path in folder.glob("*.json"):
+        if path not in known:
+            path.unlink(missing_ok=True)
+    return [known[path] for path in paths]
+
+
+def _read(path: Path) -> Chapter | None:
+    try:
+        return Chapter.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _written(orders: Sequence[Order]) -> Iterator[Chapter]:
+    workers = min(cpu_count() or 1, len(orders))
+    if len(orders) <= FEW or workers == 1:
+        yield from map(write, orders)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(write, orders)
+
+
+def write(order: Order) -> Chapter:
+    """Read the runs and say what is to be said of them."""
+    found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
+    drawings = draw_figures(found)
+    text = "\n\n".join(section(found, drawings, compared := Comparisons.of(found), order.options))
+    origins = "\n\n".join(_origins(found))
+    return Chapter(
+        key=order.key,
+        runs=len(found.runs),
+        answer=answer.sentence(found, compared),
+        text=text,
+        html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),
+        origins=origins,
+        origins_html=html.fragment(origins),
+        console=console.render(found),
+        pictures={drawing.name: base64.b64encode(drawing.png).decode() for drawing in drawings},
+        lines=spreadsheet.lines(found.runs),
+        facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
+        times=_times(found),
+        values=twins.values(found),
+    )
+
+
+def section(cohort: Cohort, drawings: Sequence[Drawing], compared: Comparisons, options: Options) -> Iterator[str]:
+    """The table of methods, its notes, the figures, the smaller tables."""
+    yield f"### {heading(cohort.key)}"
+    yield tables.methods(cohort).markdown()
+    yield "\n".join(f"- {note}" for note in notes(cohort))
+    for drawing in drawings:
+        yield f"![{markdown(drawing.description)}](figures/{drawing.name})"
+    chosen = choice.choose(cohort)
+    name = chosen.row.name if chosen else None
+    yield from comparisons.section(compared, cohort, name)
+    yield from disagreements.section(compared, name, examples=options.examples)
+    for title, table in (
+        ("Other metrics", tables.secondary_metrics(cohort)),
+        ("Retrieval", tables.retrieval(cohort)),
+        ("Slices", tables.slices(cohort)),
+        ("Retention", tables.retention(cohort)),
+        ("Latency (ms)", tables.latencies(cohort)),
+        ("Where the time went (s)", tables.times(cohort)),
+        ("Training memory, predicted and measured", tables.predicted_memory(cohort)),
+    ):
+        if table:
+            yield f"#### {title}"
+            yield table.markdown()
+    yield from cost.section(cohort, options.prices)
+    yield from predictions.section(cohort)
+
+
+def heading(key: Key) -> str:
+    """`smollm2-135m-q4 on cpu, 150 test items, data 3f9a0c00`"""
+    where = f" on {markdown(key.device)}" if key.device else ""
+    items = f"{key.items:,} test items" if key.items else "no item answered"
+    data = f", data {markdown(key.data[:8])}" if key.data else ""
+    return f"{markdown(key.model)}{where}, {items}{data}"
+
+
+def notes(cohort: Cohort) -> Iterator[str]:
+    """What the reader of the table has to know, and only where it applies."""
+    records = cohort.records
+    yield (
+        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being items, or what "
+        "several items share (a template, a document); " + ("rows are sorted by it, runs that are not ok come last.")
+    )
+    if cohort.metric == "accuracy":
+        yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
+    kinds = sorted({kind for r in records if (kind := measures.memory_kind(r))})
+    if kinds:
+        said = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
+        yield f"Peak memory: {said}; the highest of loading, training and answering."
+    if any(measures.latency(r) is not None for r in records):
+        yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
+        if cohort.metric == "accuracy":
+            yield "A choice takes longer the longer the label chosen, so latency is not the method's alone."
+    if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
+        yield "Prompt tokens: the mean of an item."
+    yield from _training_notes(records)
+    yield from _caveats(cohort)
+
+
+def _training_notes(records: list[Record]) -> Iterator[str]:
+    rates = [r for r in records if measures.number(r.training, "learning_rate") is not None]
+    if any(measures.tries(r) > 1 for r in rates):
+        yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
+    elif rates:
+        yield "The learning rate was not tuned: each is the only one tried."
+    if any(at(r.training, "shared") is True for r in records):
+        yield f"{SHARED} training cost copied from the run that trained these weights."
+
+
+def _caveats(cohort: Cohort) -> Iterator[str]:
+    records = cohort.records
+    disturbed = sorted(
+        {f"{figure}: {remark}" for r in records for figure, some in measures.contaminated(r).items() for remark in some}
+    )
+    if disturbed:
+        yield f"{CONTAMINATED} contaminated ({markdown('; '.join(disturbed))})."
+    if any(r.context in choice.NOT_CHOSEN for r in records):
+        yield "oracle is shown the gold passage: an upper bound, never the choice."
+    devices = sorted({str(d) for r in records if (d := at(r.environment, "device"))})
+    if len(devices) > 1:
+        yield f"Times and memory come from several devices: {markdown(', '.join(devices))}."
+    for baseline in cohort.other_baselines:
+        yield f"{markdown(baseline.name)} (no model) was computed on {baseline.n:,} items and is left out."
+    for status, count in Counter(r.status for r in records if r.status != "ok").items():
+        yield f"{count} of {len(cohort.runs)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
+
+
+def _tip(cohort: Cohort, row: Row) -> str:
+    record = row.record
+    seconds, latency = measures.number(record.training, "seconds"), measures.latency(record)
+    memory = measures.peak_memory(record)
+    said = [
+        row.name,
+        f"{cohort.metric} {with_interval(measures.quality(record))}",
+        *([f"peak memory {memory / 2**20:,.0f} MiB"] if memory else []),
+        *([f"training {seconds:,.0f} s"] if seconds else []),
+        *([f"latency {latency:,.0f} ms"] if latency else []),
+        *(f"run {run.record.run_id}" for run in row.runs),
+    ]
+    return "\n".join(plain(line) for line in said)
+
+
+def _origins(cohort: Cohort) -> Iterator[str]:
+    yield f"#### {markdown(cohort.key.task)}: {heading(cohort.key)}"
+    yield tables.runs(cohort).markdown()
+    yield commands(cohort).markdown()
+
+
+def _times(cohort: Cohort) -> list[str]:
+    names = ("started_at", "finished_at")
+    known = [str(when) for run in cohort.runs for name in names if (when := at(run.record.environment, name))]
+    return [min(known), max(known)] if known else []
+
+
+def _every_fact(cohort: Cohort) -> Iterator[tuple[str, str]]:
+    for run in cohort.runs:
+        yield from _facts(run.record)
+
+
+def _facts(record: Record) -> Iterator[tuple[str, str]]:
+    env = record.environment or {}
+    if env.get("commit"):
+        dirty = " (dirty)" if env.get("dirty") else ""
+        yield "commit", f"{env['commit']}{dirty}"
+    for name in ("device", "python"):
+        if env.get(name):
+            yield name, str(env[name])
+    size = measures.number(env, "device_memory_bytes")
+    if size:
+        yield "device memory", f"{size / 2**30:.1f} GiB"
+    if measures.data_hash(record):
+        yield f"data of {record.task} (sha256)", str(measures.data_hash(record))
+    packages = env.get("packages")
+    for name, version in packages.items() if isinstance(packages, dict) else ():
+        yield str(name), str(version)
+
+
+def commands(cohort: Cohort) -> Table:
+    rows = [(markdown(row.name), code(command(run.record, row))) for row in cohort.rows for run in row.runs]
+    return Table(("method", "command"), tuple(rows))
+
+
+def command(record: Record, row: Row) -> str:
+    """What to type to make this run again: what was typed, or from its configuration where a record does not say."""
+    words = [word for word in record.overrides if not word.startswith("results=")] or _from_configuration(record, row)
+    return "harness run " + " ".join(map(shlex.quote, words))
+
+
+def _from_configuration(record: Record, row: Row) -> list[str]:
+    """The cell's experiment, names and limits, and the settings in which it differs from others of its name."""
+    values = dict(flatten(record.config))
+    known = record.experiment in {entry.name for entry in experiments()}
+    words = {"experiment": record.experiment} if known else {}
+    words |= {"task": record.task, "model": record.model, "method": record.method}
+    if record.rank is not None:
+        words["rank"] = str(record.rank)
+    words["seed"] = str(record.seed)
+    limits = ("max_train_examples", "max_eval_examples", "max_validation_examples", "training.epochs")
+    words |= {name: values[name] for name in limits if values.get(name, "null") != "null"}
+    return [f"{name}={value}" for name, value in {**words, **row.variant}.items()]

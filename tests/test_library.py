@@ -1,0 +1,113 @@
+"""What a report keeps between two times it is made, and reports on several results folders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.report import chapters, library, write_report
+from tests.invented import quickstart, record, store, table_rows, tables_of
+
+
+def page(folder: Path, *more: Path) -> str:
+    return write_report([str(folder), *map(str, more)], folder.parent / "report").page.read_text()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_report_from_the_cache_is_the_same_and_reads_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store(tmp_path / "results", *quickstart())
+    page(tmp_path / "results")
+    first = files(tmp_path / "report")
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} is read again")
+
+    monkeypatch.setattr(library, "read_record", refuse)
+    page(tmp_path / "results")
+    assert files(tmp_path / "report") == first
+
+
+def test_a_new_run_is_seen_and_only_its_chapter_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store(tmp_path / "results", *quickstart(), record("zero_shot", task="other"))
+    page(tmp_path / "results")
+    made = []
+    write = chapters.write
+    monkeypatch.setattr(chapters, "write", lambda order: (made.append(order.key.task), write(order))[1])
+    store(tmp_path / "results", record("lora", 0.9, rank=64))
+    assert table_rows(page(tmp_path / "results"), "lora r64")
+    assert made == ["ticket_routing"]
+
+
+def test_a_record_that_changed_or_went_is_noticed(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", record("lora", 0.5, rank=8), record("full", 0.6))
+    assert table_rows(page(root), "full")
+    for path in list(root.rglob("record.json")):
+        raw = json.loads(path.read_text())
+        if raw["method"] == "full":
+            shutil.rmtree(path.parent)
+        else:
+            path.write_text(json.dumps(raw | {"quality": raw["quality"] | {"value": 0.777}}))
+    said = page(root)
+    assert not table_rows(said, "full")
+    assert "0.78" in table_rows(said, "lora r8")[0][1]
+
+
+def test_predictions_that_came_later_are_noticed(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", record("lora", 0.5, n=2, rank=8), record("full", 0.6, n=2))
+    assert "Which methods differ" not in page(root)
+    for folder in [path.parent for path in root.rglob("record.json")]:
+        (folder / "predictions.jsonl").write_text("".join(f'{{"id": "{i}", "score": {i}}}\n' for i in (0, 1)))
+    assert "Which methods differ" in page(root)
+
+
+@pytest.mark.parametrize("broken", ["", "[]", '{"version": 1}', "not json"])
+def test_a_broken_cache_is_no_cache(tmp_path: Path, broken: str, cache: Path) -> None:
+    root = store(tmp_path / "results", *quickstart())
+    first = page(root)
+    for path in (cache / "reports").rglob("*.json"):
+        path.write_text(broken)
+    assert page(root) == first
+
+
+def test_what_is_asked_for_is_part_of_what_is_kept(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", *quickstart())
+    assert "(seconds)" in page(root)
+    priced = write_report(str(root), tmp_path / "report", chapters.Prices(hour=2.5)).page.read_text()
+    assert "(money)" in priced
+
+
+def test_many_chapters_are_made_by_several_processes(tmp_path: Path) -> None:
+    tasks = [f"task_{i}" for i in range(chapters.FEW + 1)]
+    root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))
+    said = page(root)
+    assert [line for line in said.splitlines() if line.startswith("## ")] == [
+        *(f"## {task}" for task in tasks), "## Provenance",
+    ]  # fmt: skip
+
+
+def test_the_same_method_of_two_folders_stands_in_one_table_under_two_names(tmp_path: Path) -> None:
+    before = store(tmp_path / "before", record("lora", 0.5, rank=8))
+    after = store(tmp_path / "after", replace(record("lora", 0.7, rank=8), run_id="later"), record("full", 0.6))
+    said = page(before, after)
+    (table,) = tables_of(said)
+    names = [row[0] for line in table.splitlines()[2:] for row in [line.strip("| ").split(" | ")]]
+    assert names == [f"lora r8 (results={after})", "full", f"lora r8 (results={before})"]
+    assert f"results={before}" in said
+
+
+def test_a_report_on_two_models_says_what_is_compared(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", record("lora", rank=8), record("lora", rank=8, model="other"))
+    said = page(root)
+    assert "never across" in said
+    assert len(tables_of(said)) == 2
+    alone = store(tmp_path / "alone" / "results", record("lora", rank=8))
+    assert "never across" not in page(alone)
