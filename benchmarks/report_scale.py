@@ -2,7 +2,7 @@
 
     python benchmarks/report_scale.py [--records 20000] [--items 200]
 
-Writes synthetic records with their predictions (10 tasks, 5 models, 8 methods at 5 ranks, the rest seeds) to a temporary
+Writes synthetic records with predictions (10 tasks, 5 models, 8 methods at 5 ranks, the rest seeds) to a temporary
 folder and runs `harness report` on it three times with an empty cache of its own. Prints seconds and peak memory.
 """
 
