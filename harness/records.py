@@ -154,12 +154,18 @@ def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
     return found, filters
 
 
-def find_records(folder: Path) -> Iterator[Path]:
-    """Every record file below a folder, in a stable order; hidden folders (trained weights) are not searched."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if RECORD_FILE in files:
-            yield Path(place, RECORD_FILE)
+def walk(folder: str) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
+    """Every folder below one with its files by name, in a stable order; hidden ones (trained weights) are left out."""
+    folders, files = [], {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                files[entry.name] = entry
+            elif not entry.name.startswith("."):
+                folders.append(entry.path)
+    yield folder, files
+    for below in sorted(folders):
+        yield from walk(below)
 
 
 @dataclass(frozen=True)
@@ -177,9 +183,9 @@ def load(selector: str) -> Loaded:
     """
     folder, filters = split_selector(selector)
     stored, left_out = [], []
-    for path in find_records(folder):
+    for place in (Path(place) for place, files in walk(str(folder)) if RECORD_FILE in files):
         try:
-            stored.append(StoredRecord(read_record(path), path.parent, folder))
+            stored.append(StoredRecord(read_record(place / RECORD_FILE), place, folder))
         except UserError as cause:
             if not isinstance(cause.__cause__, NewerSchema):
                 raise

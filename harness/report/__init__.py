@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from harness.report.cohorts import load_baselines, place
+from harness.report.cohorts import place, read_baselines
 from harness.report.cost import Prices
 from harness.report.library import Found, Header, Key, scan
 
@@ -49,7 +49,7 @@ def write_report(
     found = scan([selectors] if isinstance(selectors, str) else selectors)
     name = "-".join(root.resolve().name for root in found.roots)
     out = out or Path("reports") / name
-    baselines = [one for root in found.roots for one in load_baselines(root)]
+    baselines = list(dict.fromkeys(one for path in found.baselines for one in read_baselines(path)))
     options = Options(prices, examples)
     orders = [Order(key, headers, baselines, options) for key, headers in _placed(found).items()]
     chapters = make(orders, found.cache)

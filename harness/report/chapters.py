@@ -40,8 +40,8 @@ from harness.report import (
 from harness.report.cohorts import Baseline, Cohort, Row, assemble, flatten
 from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
+from harness.report.drawing import Drawing
 from harness.report.escaping import code, markdown, plain
-from harness.report.figures import Drawing, draw_figures
 from harness.report.library import Header, Key, keep
 from harness.report.measures import at
 from harness.report.tables import CONTAMINATED, SHARED, Table
@@ -112,7 +112,7 @@ class Order:
         """Another one as soon as anything that can change the chapter is another."""
         parts = [
             self.key,
-            [(str(header.folder), str(header.root), header.stamp) for header in self.headers],
+            [(header.folder, str(header.root), header.stamp) for header in self.headers],
             [(b.name, b.task, b.data, b.n, b.estimate.value) for b in self.baselines],
             asdict(self.options),
             _source(),
@@ -159,6 +159,8 @@ def _written(orders: Sequence[Order]) -> Iterator[Chapter]:
 
 def write(order: Order) -> Chapter:
     """Read the runs and say what is to be said of them."""
+    from harness.report.figures import draw_figures  # matplotlib takes a second to load
+
     found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
     drawings = draw_figures(found)
     text = "\n\n".join(section(found, drawings, compared := Comparisons.of(found), order.options))

@@ -21,8 +21,6 @@ from harness.report.measures import Estimate
 
 T = TypeVar("T")
 
-BASELINES_FILE = "baselines.json"
-
 # Settings in which two runs of one method may differ; the difference becomes part of the row's name.
 VARIED = ("context.", "adaptation.", "training.", "max_train_examples")
 # What those settings hold anyway or what the label says already.
@@ -213,16 +211,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{path}.")
         else:
             yield path, json.dumps(value) if isinstance(value, list | bool) or value is None else str(value)
-
-
-def load_baselines(folder: Path) -> list[Baseline]:
-    """Every baseline in the `baselines.json` files below a folder."""
-    found: dict[Baseline, None] = {}
-    for path in sorted(folder.rglob(BASELINES_FILE)):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
-            continue  # hidden folders hold trained weights and are not results
-        found.update(dict.fromkeys(read_baselines(path)))
-    return list(found)
 
 
 def read_baselines(path: Path) -> Iterable[Baseline]:

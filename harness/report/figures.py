@@ -25,6 +25,7 @@ from harness.records import Record
 from harness.report import measures
 from harness.report.choice import NOT_CHOSEN
 from harness.report.cohorts import Cohort, Row
+from harness.report.drawing import POINT, Drawing
 from harness.report.escaping import plain, slug
 from harness.report.labels import SIZE, Label, place, spread, text_width
 from harness.report.library import Key
@@ -38,20 +39,6 @@ SPARE = 0.12  # of the data's width, left of the cheapest point
 CROWD = 16  # more names than this do not find room
 RANKED = ("lora", "qlora")
 REFERENCES = ("zero_shot", "full")
-POINT = "run-"
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A picture of a cohort."""
-
-    name: str
-    # of its file
-    description: str
-    # for those who do not see it
-    png: bytes
-    svg: str
-    # the same picture, for a page that holds it; a point's group is named POINT and the run's id
 
 
 @dataclass(frozen=True)

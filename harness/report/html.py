@@ -17,8 +17,8 @@ from types import MappingProxyType
 
 from markdown_it import MarkdownIt
 
+from harness.report.drawing import POINT, Drawing
 from harness.report.escaping import slug
-from harness.report.figures import POINT, Drawing
 from harness.report.palette import BLACK, FAINT, INK, PAPER
 
 _THEMED = {BLACK: "currentColor", INK: "currentColor", PAPER: "var(--paper)", FAINT: "var(--faint)"}

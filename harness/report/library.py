@@ -7,7 +7,8 @@ changed is read again, and without the cache all are: it saves time and is never
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,17 +18,19 @@ from harness import places
 from harness.errors import UserError
 from harness.records import (
     PREDICTIONS_FILE,
+    RECORD_FILE,
     NewerSchema,
     Record,
     StoredRecord,
-    find_records,
     nothing_chosen,
     read_record,
     split_selector,
+    walk,
 )
 from harness.report import measures
 from harness.store import write
 
+BASELINES_FILE = "baselines.json"
 _VERSION = 1
 _SELECTED = ("run_id", "status", "task", "probes", "model", "method", "adaptation", "context", "train_context", "rank",
              "seed", "experiment")  # fmt: skip
@@ -50,11 +53,10 @@ class Key(NamedTuple):
         return cls(record.task, record.model, data, measures.items(record), device)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What has to be known of a run before it is read."""
 
-    folder: Path
+    folder: str
     root: Path
     # the results folder in which it was found
     stamp: Stamp
@@ -63,77 +65,78 @@ class Header:
     fields: dict[str, str]
 
     def read(self) -> StoredRecord:
-        return StoredRecord(read_record(self.folder / "record.json"), self.folder, self.root)
+        folder = Path(self.folder)
+        return StoredRecord(read_record(folder / RECORD_FILE), folder, self.root)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Found:
+    """What lies in some results folders."""
+
     headers: list[Header]
     left_out: list[str]
     # files of another schema, with what is wrong with them
-    roots: tuple[Path, ...]
+    baselines: list[Path]
+    roots: list[Path]
     cache: Path
     # a folder for what is made of just these
 
 
 def scan(selectors: Sequence[str]) -> Found:
     """The runs that selectors choose; UserError as in `records.load`, each selector for itself."""
-    headers: dict[Path, Header] = {}
-    left_out: list[str] = []
-    roots = []
+    found = Found([], [], [], [], _place(selectors))
     for selector in selectors:
         root, filters = split_selector(selector)
-        known, wrong = _headers(root)
+        known, left_out, baselines = _look(root)
         chosen = [header for header in known if all(_says(header, n) == value for n, value in filters.items())]
         if not chosen:
-            raise nothing_chosen(selector, bool(known), wrong)
-        headers |= {header.folder: header for header in chosen}
-        left_out += wrong
-        roots.append(root)
-    return Found(list(headers.values()), list(dict.fromkeys(left_out)), tuple(dict.fromkeys(roots)), _place(selectors))
+            raise nothing_chosen(selector, bool(known), left_out)
+        already = {header.folder for header in found.headers}
+        found.headers += [header for header in chosen if header.folder not in already]
+        if root not in found.roots:
+            found.roots.append(root)
+            found.left_out += left_out
+            found.baselines += baselines
+    return found
 
 
 def _says(header: Header, name: str) -> str:
     return header.fields[name] if name in header.fields else str(getattr(header.read().record, name))
 
 
-def _headers(root: Path) -> tuple[list[Header], list[str]]:
+def _look(root: Path) -> tuple[list[Header], list[str], list[Path]]:
+    """The runs in a folder, records of another schema, and files of baselines."""
     kept = _place([str(root)]) / "headers.json"
-    known = _read(kept)
-    found, left_out, now = [], [], {}
-    for path in find_records(root):
-        stamp = _stamp(path)
-        name = path.parent.relative_to(root).as_posix()
-        entry = known.get(name)
+    known, now = _read(kept), {}
+    found, left_out, baselines = [], [], []
+    for place, files in walk(str(root)):
+        if BASELINES_FILE in files:
+            baselines.append(Path(place, BASELINES_FILE))
+        if RECORD_FILE not in files:
+            continue
+        stamp, entry = _stamp(files), known.get(place)
         if entry is None or tuple(entry["stamp"]) != stamp:
             try:
-                entry = _entry(read_record(path), stamp)
+                entry = _entry(read_record(Path(place, RECORD_FILE)), stamp)
             except UserError as cause:
                 if not isinstance(cause.__cause__, NewerSchema):
                     raise
                 left_out.append(str(cause))
                 continue
-        now[name] = entry
-        found.append(Header(path.parent, root, stamp, Key(*entry["key"]), entry["fields"]))
+        now[place] = entry
+        found.append(Header(place, root, stamp, Key(*entry["key"]), entry["fields"]))
     if now != known:
         keep(kept, json.dumps({"version": _VERSION, "runs": now}))
-    return found, left_out
+    return found, left_out, baselines
 
 
 def _entry(record: Record, stamp: Stamp) -> dict[str, Any]:
     return {"stamp": stamp, "key": Key.of(record), "fields": {name: str(getattr(record, name)) for name in _SELECTED}}
 
 
-def _stamp(path: Path) -> Stamp:
-    return tuple(number for file in (path, path.with_name(PREDICTIONS_FILE)) for number in _state(file))
-
-
-def _state(file: Path) -> Iterator[int]:
-    try:
-        state = file.stat()
-    except FileNotFoundError:
-        return
-    yield from (state.st_mtime_ns, state.st_size)
+def _stamp(files: Mapping[str, os.DirEntry[str]]) -> Stamp:
+    states = [files[name].stat() for name in (RECORD_FILE, PREDICTIONS_FILE) if name in files]
+    return tuple(number for state in states for number in (state.st_mtime_ns, state.st_size))
 
 
 def _place(selectors: Sequence[str]) -> Path:

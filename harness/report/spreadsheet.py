@@ -6,7 +6,7 @@ Columns are the record's fields joined by dots (`quality.value`, `memory.train.a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def _said(run: StoredRecord) -> dict[str, Any]:
     record = run.record
     error = {name: (record.error or {}).get(name) for name in ("type", "message")}
     place = {"results": run.root.resolve().name, "folder": run.folder.relative_to(run.root).as_posix()}
-    said = {name: part for name, part in asdict(record).items() if name not in _LEFT_OUT}
+    said = {field.name: getattr(record, field.name) for field in fields(record) if field.name not in _LEFT_OUT}
     return said | {"error": error, "label": record.label} | place
 
 

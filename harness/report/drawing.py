@@ -1,0 +1,21 @@
+"""What a figure is once it is drawn; apart from the drawing itself, which takes a second to load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+POINT = "run-"
+"""What the name of a point's group in an SVG begins with; the run's id follows."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture of a cohort."""
+
+    name: str
+    # of its file
+    description: str
+    # for those who do not see it
+    png: bytes
+    svg: str
+    # the same picture, for a page that holds it; a point's group is named POINT and the run's id
