@@ -74,6 +74,30 @@ def report(
     print(f"report: {made.page}")
 
 
+@app.command()
+def check(
+    baseline: Annotated[str, typer.Option(help="A folder and filters: results/reference,method=full")],
+    candidate: Annotated[str, typer.Option(help="The same: what shall be no worse.")],
+    margins: Annotated[Path | None, typer.Option(help="YAML: how much worse is no worse, by name.")] = None,
+    margin: Annotated[float | None, typer.Option(help="The primary metric's; 0.02 is two points.")] = None,
+    max_missing: Annotated[float, typer.Option(help="Share of items that may be without a score.")] = 0.01,
+    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is a candidate no worse? Exit code 0 no worse or better, 1 worse, 2 usage, 3 inconclusive, 4 not comparable."""
+    from harness.check import check as compare
+    from harness.check import output
+    from harness.check.margins import read_margins
+
+    found = compare(baseline, candidate, read_margins(margins, margin), max_missing)
+    for path, render in ((markdown, output.as_markdown), (junit, output.as_junit)):
+        if path:
+            output.write(path, render(found))
+    print(output.as_json(found) if as_json else output.as_text(found))
+    raise typer.Exit(found.exit_code)
+
+
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def estimate(
     context: typer.Context,

@@ -176,3 +176,9 @@ METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "exact_json": exact_json,
 }
 """Every metric that needs nothing but the accepted answers, by its name in records."""
+HIGHER_IS_BETTER: dict[str, bool] = {
+    **dict.fromkeys(METRICS, True),
+    **dict.fromkeys(("valid_json", "execution_accuracy", "valid_sql", "rules_kept", "all_rules_kept"), True),
+    **dict.fromkeys(("unsupported_answer", "needlessly_abstained", "outdated"), False),
+}
+"""Every metric of a record that has a direction, and which it is; of others nothing is assumed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -207,3 +207,13 @@ def load_records(selector: str) -> list[StoredRecord]:
     for said in loaded.left_out:
         print(f"left out: {said}", file=sys.stderr)
     return loaded.records
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """`{"context": {"k": 4}}` as ("context.k", "4"), the way an override is typed."""
+    for name, value in config.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{path}.")
+        else:
+            yield path, json.dumps(value) if isinstance(value, list | bool) or value is None else str(value)

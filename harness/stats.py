@@ -22,6 +22,8 @@ from scipy import stats as scipy_stats
 
 CONFIDENCE = 0.95
 POWER = 0.8
+FEWEST_SEEDS = 3
+"""Training seeds from which on a conclusion is on the method and not on the checkpoint."""
 Z = float(scipy_stats.norm.ppf((1 + CONFIDENCE) / 2))
 Floats = NDArray[np.float64]
 
@@ -44,11 +46,24 @@ class Comparison(Interval):
     sd: float
     # of a single item's difference; where clusters are the unit, as if items were independent and as uncertain
     test: str
+    freedom: float = math.inf
+    # degrees of freedom of its standard error
 
     @property
     def smallest_difference(self) -> float:
         """What this many items would have shown four times in five."""
         return smallest_difference(self.n, self.sd)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the difference."""
+        return self.sd / math.sqrt(self.n)
+
+    def p_below(self, bound: float = 0.0) -> float:
+        """One-sided p: how likely a value this low is where the difference is truly `bound` (Student's t)."""
+        if self.error == 0 or not math.isfinite(self.error):
+            return 0.0 if self.error == 0 and self.value < bound else 1.0
+        return float(special.stdtr(self.freedom, (self.value - bound) / self.error))
 
 
 # One method
@@ -154,7 +169,7 @@ def compare(
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
         found = tango(better, worse, n)
         sd = math.sqrt(max(0.0, (better + worse) / n - found.value**2) * n / max(1, n - 1))
-        return Comparison(found.value, found.low, found.high, n, mcnemar(better, worse), sd, "exact McNemar")
+        return Comparison(found.value, found.low, found.high, n, mcnemar(better, worse), sd, "exact McNemar", n - 1)
     mean = _mean(differences, clusters)
     name = "cluster-robust t" if clustered else "paired t"
     return _by_t(mean, n, name)
@@ -165,10 +180,10 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
     if not math.isfinite(mean.error):
         return Comparison(mean.mean, -math.inf, math.inf, n, 1.0, math.inf, name)
     if mean.error == 0:
-        return Comparison(mean.mean, mean.mean, mean.mean, n, float(mean.mean == 0), 0.0, name)
+        return Comparison(mean.mean, mean.mean, mean.mean, n, float(mean.mean == 0), 0.0, name, mean.freedom)
     reach = _t(mean.freedom) * mean.error
     p = 2 * float(special.stdtr(mean.freedom, -abs(mean.mean) / mean.error))
-    return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name)
+    return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name, mean.freedom)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
@@ -216,6 +231,23 @@ def tango_statistic(better: ArrayLike, worse: ArrayLike, n: int, delta: float) -
     return np.where(surplus == 0, 0.0, found)
 
 
+# Two samples that are not paired
+
+
+def unpaired(values: ArrayLike, baseline: ArrayLike) -> Comparison:
+    """The mean of one sample minus that of another, each of two values or more (Welch's t)."""
+    ours, theirs = (np.asarray(sample, float) for sample in (values, baseline))
+    errors = [(math.sqrt(float(sample.var(ddof=1)) / len(sample)), len(sample) - 1) for sample in (ours, theirs)]
+    return from_errors(float(ours.mean() - theirs.mean()), errors, len(ours) + len(theirs))
+
+
+def from_errors(difference: float, errors: Sequence[tuple[float, float]], n: int) -> Comparison:
+    """A difference whose parts have these standard errors and degrees of freedom (Satterthwaite)."""
+    variance = sum(error**2 for error, _ in errors)
+    below = sum(error**4 / freedom for error, freedom in errors)
+    return _by_t(_Mean(difference, math.sqrt(variance), variance**2 / below if below else math.inf), n, "Welch's t")
+
+
 # Several training seeds
 
 
@@ -226,13 +258,14 @@ def compare_over_seeds(
 
     Items and seeds are crossed. The variance of the difference is that over items (or clusters) of the seeds' mean,
     plus for each method that over seeds of the items' mean, less what both contain; degrees of freedom after
-    Satterthwaite. A method with one seed adds no variance of seeds, so the conclusion is on that checkpoint.
+    Satterthwaite. A method with one seed adds no variance of seeds, so the conclusion is on that checkpoint; where both
+    have one it is `compare`.
     """
     methods = [np.atleast_2d(np.asarray(values, float)) for values in (scores, baseline)]
-    n = methods[0].shape[1]
+    if all(len(values) == 1 for values in methods):
+        return compare(methods[0][0].tolist(), methods[1][0].tolist(), clusters)
     over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
-    name = "items" if all(len(values) == 1 for values in methods) else "items and seeds crossed"
-    return _by_t(_with_seeds(over_items, methods), n, f"t, {name}")
+    return _by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t, items and seeds crossed")
 
 
 def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Interval | None:
@@ -252,13 +285,20 @@ def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:
     """What varies over items together with what varies over each method's seeds; shapes (seeds, items)."""
     parts = [(over_items.error**2, over_items.freedom)]
     for values in methods:
-        seeds, n = values.shape
-        if seeds > 1:
-            over_seeds = float(values.mean(1).var(ddof=1)) / seeds
-            parts.append((max(0.0, over_seeds - _interaction(values) / (seeds * n)), seeds - 1))
+        if len(values) > 1:
+            parts.append((seed_variance(values), len(values) - 1))
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / freedom for part, freedom in parts if freedom and math.isfinite(part))
     return _Mean(over_items.mean, math.sqrt(variance), variance**2 / below if below else over_items.freedom)
+
+
+def seed_variance(values: ArrayLike) -> float:
+    """What training seeds add to the variance of a method's mean; shape (seeds, items); 0 where it cannot be known."""
+    scores = np.atleast_2d(np.asarray(values, float))
+    seeds, n = scores.shape
+    if seeds < 2:
+        return 0.0
+    return max(0.0, float(scores.mean(1).var(ddof=1)) / seeds - _interaction(scores) / (seeds * n))
 
 
 def _interaction(values: Floats) -> float:
@@ -275,6 +315,21 @@ def seed_spread(values: ArrayLike) -> float | None:
 
 
 # Many comparisons
+
+
+def pooled(strata: Sequence[Comparison]) -> Comparison:
+    """The mean of the differences of several strata (tasks), each with the same weight; the strata are fixed.
+
+    Its variance is the sum of theirs over their number squared, degrees of freedom after Satterthwaite. A single
+    stratum stays what it is.
+    """
+    if len(strata) == 1:
+        return strata[0]
+    variances = [(found.error / len(strata)) ** 2 for found in strata]
+    n, mean, total = sum(found.n for found in strata), float(np.mean([found.value for found in strata])), sum(variances)
+    finite = math.isfinite(total)
+    below = sum(v**2 / found.freedom for v, found in zip(variances, strata, strict=True)) if finite else 0.0
+    return _by_t(_Mean(mean, math.sqrt(total), total**2 / below if below else math.inf), n, "t, tasks pooled")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -313,6 +368,11 @@ def smallest_difference(n: int, sd: float, power: float = POWER) -> float:
 def items_needed(difference: float, sd: float, power: float = POWER) -> int:
     """Items on which such a true difference is found with this power: the normal approximation (Chow et al. 2008)."""
     return max(2, math.ceil((_reach(power) * sd / difference) ** 2))
+
+
+def needed_error(difference: float, power: float = POWER) -> float:
+    """The standard error at which such a true difference is found with this power; items_needed in other words."""
+    return difference / _reach(power)
 
 
 def _reach(power: float) -> float:

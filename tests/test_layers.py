@@ -10,7 +10,19 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 WITHOUT_TORCH = [
     f"harness.{name}"
-    for name in ("report", "stats", "records", "tasks", "documents", "metrics", "scoring", "rules", "sql", "catalogue")
+    for name in (
+        "report",
+        "check",
+        "stats",
+        "records",
+        "tasks",
+        "documents",
+        "metrics",
+        "scoring",
+        "rules",
+        "sql",
+        "catalogue",
+    )
 ]
 WITH_HYDRA = {"sweep.py"}
 LOWEST_FIRST = [
@@ -34,7 +46,7 @@ LOWEST_FIRST = [
     {"answering"},
     {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
     {"weights", "retention", "audit", "estimate", "run", "warm"},
-    {"processes", "report", "doctor"},
+    {"processes", "report", "check", "doctor"},
     {"sweep", "cli", "__main__"},
 ]
 

@@ -23,11 +23,15 @@ from harness.stats import (
     items_needed,
     mcnemar,
     mean_interval,
+    needed_error,
     paired_difference,
+    pooled,
     seed_spread,
+    seed_variance,
     smallest_difference,
     tango,
     tango_statistic,
+    unpaired,
     verdict,
     wilson,
 )
@@ -209,6 +213,42 @@ def test_the_spread_of_seeds_is_apart_from_that_of_items() -> None:
     assert seed_spread([[0.2, 0.4]]) is None
 
 
+def test_what_seeds_add_is_their_spread_less_what_items_explain() -> None:
+    estimated = [seed_variance(crossed(4, 50, 0.3, 0.05, 0.2)) for _ in range(2000)]
+    assert sum(estimated) / 2000 == pytest.approx(0.05**2 / 4, rel=0.1)  # a little more, since it is never negative
+    assert seed_variance([[0.2, 0.4]]) == 0.0
+
+
+def test_several_tasks_are_pooled_with_equal_weight() -> None:
+    short, long = compare(RNG.normal(0.1, 0.3, 40), np.zeros(40)), compare(RNG.normal(-0.2, 0.1, 400), np.zeros(400))
+    found = pooled([short, long])
+    assert found.value == pytest.approx((short.value + long.value) / 2)
+    assert found.error == pytest.approx(math.hypot(short.error, long.error) / 2)
+    # Welch's t of one mean and the other turned round: the sum of two means.
+    expected = scipy_stats.ttest_ind_from_stats(short.value, short.sd, 40, -long.value, long.sd, 400, equal_var=False)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.n == 440
+    assert pooled([short]) is short
+    unknown = pooled([short, compare([1.0], [0.5])])
+    assert (unknown.low, unknown.high, unknown.p) == (-math.inf, math.inf, 1.0)
+
+
+def test_unpaired_samples_agree_with_scipy() -> None:
+    ours, theirs = RNG.normal(1, 0.1, 5), RNG.normal(1.1, 0.3, 4)
+    found, expected = unpaired(ours, theirs), scipy_stats.ttest_ind(ours, theirs, equal_var=False)
+    interval_ = expected.confidence_interval()
+    assert (found.low, found.high, found.p) == pytest.approx((interval_.low, interval_.high, expected.pvalue))
+
+
+def test_one_sided_p_is_half_of_the_two_sided_one() -> None:
+    found = compare(RNG.normal(-0.1, 0.3, 40), np.zeros(40))
+    assert found.value < 0
+    assert found.p_below() == pytest.approx(found.p / 2)
+    assert found.p_below(found.low) == pytest.approx(0.975)
+    assert compare([0.5, 0.5], [0.5, 0.5]).p_below() == 1.0
+    assert compare([0.5, 0.5], [0.6, 0.6]).p_below() == 0.0
+
+
 # Many
 
 
@@ -247,4 +287,5 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     found = sum(compare(RNG.normal(true, sd, n), np.zeros(n)).p < 0.05 for _ in range(1000)) / 1000
     assert found == pytest.approx(0.8, abs=0.04)
     assert items_needed(true, sd) == pytest.approx(n, abs=1)
+    assert needed_error(true) == pytest.approx(sd / math.sqrt(n))
     assert smallest_difference(1, sd) == math.inf

@@ -22,7 +22,7 @@ from typing import Any
 
 from harness import stats
 from harness.catalogue import experiments
-from harness.records import Record
+from harness.records import Record, flatten
 from harness.report import (
     answer,
     choice,
@@ -37,7 +37,7 @@ from harness.report import (
     tables,
     twins,
 )
-from harness.report.cohorts import Baseline, Cohort, Row, assemble, flatten
+from harness.report.cohorts import Baseline, Cohort, Row, assemble
 from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
 from harness.report.drawing import Drawing

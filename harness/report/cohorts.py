@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from harness.errors import UserError
-from harness.records import Record, StoredRecord
+from harness.records import Record, StoredRecord, flatten
 from harness.report import measures, seeds
 from harness.report.library import Key
 from harness.report.measures import Estimate
@@ -201,16 +201,6 @@ def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
 
 def _varied(name: str) -> bool:
     return name.startswith(VARIED) and not name.endswith(NAMED)
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`{"context": {"k": 4}}` as ("context.k", "4"), the way an override is typed."""
-    for name, value in config.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{path}.")
-        else:
-            yield path, json.dumps(value) if isinstance(value, list | bool) or value is None else str(value)
 
 
 def read_baselines(path: Path) -> Iterable[Baseline]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import string
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -26,7 +26,6 @@ from harness.report.units import MISSING
 from harness.stats import Comparison
 
 LEVEL = 0.05
-FEWEST_SEEDS = 3  # from which on a conclusion is on the method and not on the checkpoint
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,9 @@ class Comparisons:
         places = iter(shared.scores)
         cells = [Cell(row, np.array([next(places) for _ in own])) for row, own in read if own]
         cells.sort(key=lambda cell: (-cell.quality, cell.name))
-        found = [(a, b, _compared(a, b, shared.clusters)) for a, b in combinations(cells, 2)]
+        found = [
+            (a, b, stats.compare_over_seeds(a.scores, b.scores, shared.clusters)) for a, b in combinations(cells, 2)
+        ]
         corrected = stats.holm([comparison.p for _, _, comparison in found])
         pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
         return cls(tuple(cells), pairs, shared.ids)
@@ -190,14 +191,8 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
     shown = statistics.median(pair.found.smallest_difference for pair in comparisons.pairs)
     yield f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, uncorrected."
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
-    if seeds and min(seeds) < FEWEST_SEEDS:
+    if seeds and min(seeds) < stats.FEWEST_SEEDS:
         yield "Methods trained with fewer than three seeds: what is said is on these checkpoints, not on the methods."
     missing = sum(1 for run in cohort.runs if measures.quality(run.record)) - sum(c.seeds for c in comparisons.cells)
     if missing:
         yield f"{missing} runs came without their predictions and are not compared."
-
-
-def _compared(first: Cell, second: Cell, clusters: Sequence[Hashable] | None) -> Comparison:
-    if first.seeds == second.seeds == 1:
-        return stats.compare(first.scores[0].tolist(), second.scores[0].tolist(), clusters)
-    return stats.compare_over_seeds(first.scores, second.scores, clusters)

@@ -18,7 +18,7 @@ from harness.report.units import MISSING, Unit, count, memory_unit, short, with_
 
 SHARED, CONTAMINATED = "†", "‡"
 _LEFT_ALIGNED = {
-    *("method", "quality", "slice", "run id", "folder", "command", "what", "value"),
+    *("method", "quality", "slice", "run id", "folder", "command", "what", "value", "task"),
     *("predicted better", "predicted worse", "reaches"),
 }
 
