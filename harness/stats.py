@@ -14,17 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
-from scipy import stats as scipy_stats
+from scipy import special
 
 CONFIDENCE = 0.95
 POWER = 0.8
 FEWEST_SEEDS = 3
 """Training seeds from which on a conclusion is on the method and not on the checkpoint."""
-Z = float(scipy_stats.norm.ppf((1 + CONFIDENCE) / 2))
+Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 Floats = NDArray[np.float64]
 
 
@@ -66,6 +66,13 @@ class Comparison(Interval):
         return float(special.stdtr(self.freedom, (self.value - bound) / self.error))
 
 
+def _scipy_stats() -> Any:
+    """Loaded when it is needed: half a second, which a command that computes nothing does without."""
+    from scipy import stats
+
+    return stats
+
+
 # One method
 
 
@@ -85,7 +92,7 @@ def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
     n / design_effect items (Franco et al. 2019).
     """
     if design_effect == 1.0:
-        ci = scipy_stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+        ci = _scipy_stats().binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
         return Interval(successes / n, float(ci.low), float(ci.high), n)
     p, m = successes / n, n / design_effect
     middle, reach = p + Z**2 / (2 * m), Z * math.sqrt(p * (1 - p) / m + Z**2 / (4 * m**2))
@@ -196,7 +203,7 @@ def mcnemar(better: int, worse: int) -> float:
     """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs."""
     if better + worse == 0:
         return 1.0
-    return float(scipy_stats.binomtest(better, better + worse).pvalue)
+    return float(_scipy_stats().binomtest(better, better + worse).pvalue)
 
 
 def tango(better: int, worse: int, n: int) -> Interval:
@@ -205,6 +212,8 @@ def tango(better: int, worse: int, n: int) -> Interval:
     better, worse: pairs of which only the first, only the second succeeded. The interval is where the score statistic
     lies within +-z; its bounds are found by bisection.
     """
+    from scipy import optimize  # when it is needed, as scipy.stats
+
     value = (better - worse) / n
 
     def beyond(delta: float, z: float) -> float:
@@ -343,7 +352,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """p-values corrected so that the expected share of false claims stays under the level (1995)."""
-    return [float(p) for p in scipy_stats.false_discovery_control(p_values)] if len(p_values) else []
+    return [float(p) for p in _scipy_stats().false_discovery_control(p_values)] if len(p_values) else []
 
 
 # Verdicts and power
@@ -376,4 +385,4 @@ def needed_error(difference: float, power: float = POWER) -> float:
 
 
 def _reach(power: float) -> float:
-    return Z + float(scipy_stats.norm.ppf(power))
+    return Z + float(special.ndtri(power))

@@ -55,7 +55,7 @@ def write_report(
     chapters = make(orders, found.cache)
     text, html = render(chapters, name, found.left_out)
     out.mkdir(parents=True, exist_ok=True)
-    write_csv([line for chapter in chapters for line in chapter.lines], out / "records.csv")
+    write_csv([chapter.columns for chapter in chapters], out / "records.csv")
     _draw(out / "figures", {name: png for chapter in chapters for name, png in chapter.pictures.items()})
     (out / "report.html").write_text(html, encoding="utf-8")
     page = out / "report.md"

@@ -10,7 +10,7 @@ import base64
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -79,7 +79,7 @@ class Chapter:
     # the table for a terminal
     pictures: dict[str, str]
     # PNG in base 64 by the file's name
-    lines: list[dict[str, Any]]
+    columns: Mapping[str, list[Any]]
     # of the spreadsheet
     facts: list[tuple[str, str, int]]
     # versions, devices, data: what, which, of how many runs
@@ -175,7 +175,7 @@ def write(order: Order) -> Chapter:
         origins_html=html.fragment(origins),
         console=console.render(found),
         pictures={drawing.name: base64.b64encode(drawing.png).decode() for drawing in drawings},
-        lines=spreadsheet.lines(found.runs),
+        columns=spreadsheet.columns(found.runs),
         facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
         times=_times(found),
         values=twins.values(found),

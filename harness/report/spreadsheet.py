@@ -18,9 +18,14 @@ from harness.report.escaping import cell
 _LEFT_OUT = ("config", "error")
 
 
-def lines(runs: Sequence[StoredRecord]) -> list[dict[str, Any]]:
-    """The cells of each run by column; the configuration (config.yaml lies beside each record) is left out."""
-    return [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
+Columns = Mapping[str, list[Any]]
+
+
+def columns(runs: Sequence[StoredRecord]) -> Columns:
+    """A cell a run in every column; the configuration (config.yaml lies beside each record) is left out."""
+    lines = [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
+    names = dict.fromkeys(name for line in lines for name in line)
+    return {name: [line.get(name) for line in lines] for name in names}
 
 
 def _said(run: StoredRecord) -> dict[str, Any]:
@@ -39,6 +44,7 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", str(value) if isinstance(value, list) else value
 
 
-def write_csv(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """All columns that any line has, in the order in which they are met."""
-    pd.DataFrame(found, dtype=object).to_csv(path, index=False, lineterminator="\n")
+def write_csv(parts: Sequence[Columns], path: Path) -> None:
+    """All columns that any part has, in the order in which they are met."""
+    table = pd.concat([pd.DataFrame(part, dtype=object) for part in parts], ignore_index=True)
+    table.to_csv(path, index=False, lineterminator="\n")
