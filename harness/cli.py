@@ -15,7 +15,7 @@ import typer
 from harness import __version__
 from harness.errors import UserError
 
-USAGE = 2
+USAGE, NOTHING_FITS = 2, 3
 MODEL = "smollm2-135m-q4"
 app = typer.Typer(
     help="For this task, on this model, within this budget: prompt it, give it documents, or train it? Measured.",
@@ -96,6 +96,40 @@ def check(
             output.write(path, render(found))
     print(output.as_json(found) if as_json else output.as_text(found))
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def decide(
+    results: Annotated[str, typer.Argument(help="A folder and filters: results/reference,model=NAME")] = "results",
+    max_memory: Annotated[str | None, typer.Option(help="Such as 24GB; of training and answering.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Such as 200ms; the median of single requests.")] = None,
+    max_training: Annotated[str | None, typer.Option(help="Such as 2h; the search for the rate included.")] = None,
+    requests_per_month: Annotated[
+        float | None, typer.Option(help="How much it is asked; methods compete by time.")
+    ] = None,
+    gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
+    facts_change: Annotated[str, typer.Option(help="never | yearly | monthly | weekly | daily")] = "never",
+    markdown: Annotated[Path | None, typer.Option(help="Write the decision as a page.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Which strategy for each task, within limits, and why. Exit code 3 where nothing fits."""
+    from harness.decide import Limits, output
+    from harness.decide import decide as choose
+    from harness.decide.limits import BYTES, SECONDS, frequency, quantity
+
+    limits = Limits(
+        memory=quantity("--max-memory", max_memory, BYTES),
+        latency=quantity("--max-latency", max_latency, SECONDS),
+        training=quantity("--max-training", max_training, SECONDS),
+        requests=requests_per_month,
+        hour=gpu_hour,
+        changes=frequency("--facts-change", facts_change),
+    )
+    found = choose(results, limits)
+    if markdown:
+        markdown.write_text(output.as_markdown(found, limits), encoding="utf-8")
+    print(json.dumps(output.as_data(found, limits), indent=2) if as_json else output.as_text(found, limits))
+    raise typer.Exit(0 if all(decision.strategy for decision in found) else NOTHING_FITS)
 
 
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

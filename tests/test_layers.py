@@ -13,6 +13,7 @@ WITHOUT_TORCH = [
     for name in (
         "report",
         "check",
+        "decide",
         "stats",
         "records",
         "tasks",
@@ -46,7 +47,7 @@ LOWEST_FIRST = [
     {"answering"},
     {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
     {"weights", "retention", "audit", "estimate", "run", "warm"},
-    {"processes", "report", "check", "doctor"},
+    {"processes", "report", "check", "decide", "doctor"},
     {"sweep", "cli", "__main__"},
 ]
 

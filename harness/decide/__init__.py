@@ -1,0 +1,52 @@
+"""Which strategy for each task, within what a team can spend: `harness decide`.
+
+>>> found = decide("results/reference", Limits(memory=2 * 2**30))
+>>> [(one.task, one.strategy.row.name) for one in found if one.strategy]
+[('banking77', 'prefix'), ...]
+
+It reads records and answers: no model, no torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.decide.choose import Excluded, Strategy, candidates, choose
+from harness.decide.diagnosis import Diagnosis, diagnose
+from harness.decide.limits import Limits
+from harness.records import load_records
+from harness.report.cohorts import Cohort, gather
+
+__all__ = ["Decision", "Limits", "decide"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about one task on one model."""
+
+    cohort: Cohort
+    strategy: Strategy | None
+    # None where nothing fits
+    excluded: tuple[Excluded, ...]
+    diagnosis: Diagnosis | None
+    other_cohorts: int
+    # of the same task and model, with fewer items or other data
+
+    @property
+    def task(self) -> str:
+        return self.cohort.key.task
+
+
+def decide(selector: str, limits: Limits) -> list[Decision]:
+    """A decision for each task and model, from its cohort with the most items; UserError as in `records.load`."""
+    by_task: dict[tuple[str, str], list[Cohort]] = {}
+    for cohort in gather(load_records(selector)):
+        by_task.setdefault((cohort.key.task, cohort.key.model), []).append(cohort)
+    return [_decision(cohorts, limits) for cohorts in by_task.values()]
+
+
+def _decision(cohorts: list[Cohort], limits: Limits) -> Decision:
+    cohort = max(cohorts, key=lambda cohort: (cohort.key.items or 0, len(cohort.rows)))
+    fitting, excluded = candidates(cohort, limits)
+    strategy = choose(fitting, limits) if fitting else None
+    return Decision(cohort, strategy, tuple(excluded), diagnose(cohort), len(cohorts) - 1)

@@ -1,0 +1,98 @@
+"""What a team can spend: limits as they are typed, and which of them a method breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from harness.errors import UserError
+from harness.records import Record
+from harness.report import measures
+from harness.report.cost import set_up_seconds
+from harness.report.units import short
+
+BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
+CHANGES = {"never": 0.0, "yearly": 1 / 12, "monthly": 1.0, "weekly": 52 / 12, "daily": 365 / 12}
+"""How often facts change: times a month."""
+OFTEN = 1.0  # times a month, from which on facts do not belong into weights
+_FROM_DOCUMENTS = ("rag", "oracle")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """None where there is no limit."""
+
+    memory: float | None = None
+    # bytes, the highest of loading, training and answering
+    latency: float | None = None
+    # seconds, the median of single requests
+    training: float | None = None
+    # seconds, the search for the learning rate included
+    requests: float | None = None
+    # a month
+    hour: float | None = None
+    # what the machine costs
+    changes: float = 0.0
+    # of the facts, a month
+
+    def broken(self, record: Record) -> list[str]:
+        """Which limits a method breaks, each as what it needs; a figure that is not known breaks its limit."""
+        return list(self._broken(record))
+
+    def _broken(self, record: Record) -> Iterator[str]:
+        memory, latency = measures.peak_memory(record), request_seconds(record)
+        training = set_up_seconds(record)
+        if self.memory is not None and (memory is None or memory > self.memory):
+            yield f"memory {as_bytes(memory)}"
+        if self.latency is not None and (latency is None or latency > self.latency):
+            yield f"latency {as_seconds(latency)}"
+        if self.training is not None and training > self.training:
+            yield f"training {as_seconds(training)}"
+        if self.changes >= OFTEN and learned_facts(record):
+            yield "facts that change are in its weights"
+
+
+def learned_facts(record: Record) -> bool:
+    """Whether facts of the task would have to be trained again when they change."""
+    return record.probes == "knowledge" and record.training is not None and record.context not in _FROM_DOCUMENTS
+
+
+def request_seconds(record: Record) -> float | None:
+    """The median of one request; merged where the adapter was merged."""
+    merged = measures.merged_latency(record)
+    milliseconds = measures.latency(record) if merged is None else merged
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def quantity(option: str, text: str | None, units: Mapping[str, float]) -> float | None:
+    """`24GB` or `200ms` in bytes or seconds; None of nothing; UserError where it is neither."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([A-Za-z]+)\s*", text)
+    unit = next((u for u in units if match and u.lower() == match[2].lower()), None)
+    if match is None or unit is None:
+        raise UserError(f"{option} {text}: expected a number with one of {', '.join(units)}.")
+    return float(match[1]) * units[unit]
+
+
+def frequency(option: str, text: str) -> float:
+    """`weekly` in times a month; UserError where it is no such word."""
+    if text not in CHANGES:
+        raise UserError(f"{option} {text}: known are {', '.join(CHANGES)}.")
+    return CHANGES[text]
+
+
+def as_bytes(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value / 2**30:.1f} GiB" if value >= 4 * 2**30 else f"{value / 2**20:,.0f} MiB"
+
+
+def as_seconds(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    return f"{short(value)} s" if value < 3600 else f"{value / 3600:.1f} h"
