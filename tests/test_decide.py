@@ -92,6 +92,16 @@ def test_the_cheapest_that_is_as_good_as_the_best_is_recommended(tmp_path: Path)
     assert 0.01 <= found.could_lose <= 0.06
 
 
+def test_a_cheaper_one_that_is_further_away_is_not_taken_for_the_same_though_few_items_cannot_tell(
+    tmp_path: Path,
+) -> None:
+    runs = [
+        (record("full", memory=2600), first(50), first(17, 30)),
+        (record("lora", memory=900, rank=8), first(50), first(15, 30)),
+    ]
+    assert only(answered(tmp_path, runs)).strategy.row.name == "full"
+
+
 def test_the_choice_is_made_on_validation_and_not_on_test(tmp_path: Path) -> None:
     runs = [
         (record("full", memory=2600), first(50), first(90)),
@@ -173,7 +183,9 @@ def test_few_errors_have_no_cause_and_errors_that_nothing_mends_are_of_capacity(
     tmp_path: Path, zero: int, other: int, cause: str
 ) -> None:
     runs = [(record("zero_shot"), first(zero), first(zero)), (record("full"), first(other), first(other))]
-    assert only(answered(tmp_path, runs)).diagnosis.cause == cause
+    found = only(answered(tmp_path, runs)).diagnosis
+    assert found.cause == cause
+    assert "knowledge" not in {share.cause for share in found.shares}, "nothing was asked with passages"
 
 
 def test_without_answers_the_means_decide_and_it_is_said(tmp_path: Path) -> None:

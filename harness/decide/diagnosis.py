@@ -98,6 +98,8 @@ def _shares(
     errors = int(wrong.sum())
     if not errors:
         return ()
+    if not any(row.record.context in WITH_PASSAGES for row in others):
+        del parts["knowledge"]  # nothing was asked with passages, so nothing is known of them
     return tuple(
         Share(cause, stats.wilson(int(part.sum()), errors), tuple(ids[i] for i in np.flatnonzero(part)[:EXAMPLES]))
         for cause, part in parts.items()
@@ -113,9 +115,9 @@ def _cause(wrong: NDArray[np.bool_], shares: Sequence[Share]) -> str:
     if wrong.mean() < FEW_ERRORS:
         return "none"
     value = {share.cause: share.share.value for share in shares}
-    if value["behaviour"] + value["knowledge"] < FEW_ERRORS:
+    if value["behaviour"] + value.get("knowledge", 0.0) < FEW_ERRORS:
         return "capacity"
-    return "knowledge" if value["knowledge"] > value["behaviour"] else "behaviour"
+    return "knowledge" if value.get("knowledge", 0.0) > value["behaviour"] else "behaviour"
 
 
 def _by_means(base: Row, rows: Sequence[Row]) -> str:
