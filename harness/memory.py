@@ -3,7 +3,7 @@
 glibc keeps large freed tensors in heaps with holes, one for each thread: a training step that held 2.9 GiB of tensors
 was resident with 4.1 GiB (LOG.md). So there is one heap, and every tensor of 1 MiB and more is a mapping of its own,
 given back when it is freed; of 2 MiB and more in huge pages, without which the kernel spends a fifth of a step zeroing.
-That still costs up to a third of the speed on rows of many hundred tokens, so a run can do without.
+That still costs time on rows of many hundred tokens (LOG.md), so a run can do without.
 """
 
 from __future__ import annotations

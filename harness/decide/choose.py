@@ -85,13 +85,22 @@ def cost(record: Record, limits: Limits) -> tuple[float, ...]:
 
     A method that has learned facts is trained again at every change, an index is built again; others are set up once.
     """
-    repeats = 1 + limits.changes if learned_facts(record) or record.retrieval else 1.0
-    set_up, each = repeats * set_up_seconds(record), request_seconds(record)
-    memory = measures.peak_memory(record)
-    known = (memory if memory is not None else float("inf"), set_up, each if each is not None else float("inf"))
+    needed, each = measures.peak_memory(record), request_seconds(record)
+    memory = needed if needed is not None else float("inf")
     if limits.requests is None:
-        return known
-    return set_up + limits.requests * known[2], known[0]
+        return memory, _set_up(record, limits), each if each is not None else float("inf")
+    return month_seconds(record, limits), memory
+
+
+def month_seconds(record: Record, limits: Limits) -> float:
+    """Machine seconds of the first month, set-up included; infinite where a request's time is not known."""
+    each = request_seconds(record)
+    return _set_up(record, limits) + (limits.requests or 0.0) * each if each is not None else float("inf")
+
+
+def _set_up(record: Record, limits: Limits) -> float:
+    repeats = 1 + limits.changes if learned_facts(record) or record.retrieval else 1.0
+    return repeats * set_up_seconds(record)
 
 
 def _alike(

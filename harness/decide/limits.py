@@ -48,7 +48,7 @@ class Limits:
             yield f"memory {as_bytes(memory)}"
         if self.latency is not None and (latency is None or latency > self.latency):
             yield f"latency {as_seconds(latency)}"
-        if self.training is not None and training > self.training:
+        if self.training is not None and record.training and training > self.training:
             yield f"training {as_seconds(training)}"
         if self.changes >= OFTEN and learned_facts(record):
             yield "facts that change are in its weights"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.decide import Decision, Limits
-from harness.decide.choose import MARGIN, Excluded
+from harness.decide.choose import MARGIN, Excluded, month_seconds
 from harness.decide.diagnosis import Diagnosis, Effect, Share
 from harness.decide.limits import as_bytes, as_seconds, learned_facts, request_seconds
 from harness.report import measures
@@ -65,10 +65,9 @@ def _needs(row: Row, limits: Limits) -> str:
     parts = [as_bytes(measures.peak_memory(record)), f"{as_seconds(request_seconds(record))} a request"]
     if record.training:
         parts.append(f"{as_seconds(set_up_seconds(record))} of training")
-    if limits.hour is not None and limits.requests is not None and (each := request_seconds(record)) is not None:
-        repeats = 1 + limits.changes if learned_facts(record) or record.retrieval else 1.0
-        seconds = repeats * set_up_seconds(record) + limits.requests * each
-        parts.append(f"{seconds / 3600 * limits.hour:,.2f} in the first month for {limits.requests:,.0f} requests")
+    if limits.hour is not None and limits.requests is not None and request_seconds(record) is not None:
+        price = month_seconds(record, limits) / 3600 * limits.hour
+        parts.append(f"{price:,.2f} in the first month for {limits.requests:,.0f} requests")
     return ", ".join(parts)
 
 

@@ -41,7 +41,7 @@ def write_report(
     holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether rows,
     with what each method answered, may be shown.
     """
-    from harness.report import console  # matplotlib takes a second to load
+    from harness.report import console
     from harness.report.chapters import Options, Order, make
     from harness.report.page import render
     from harness.report.spreadsheet import write_csv

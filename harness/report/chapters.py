@@ -20,7 +20,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from harness import stats
+from harness import catalogue, records, stats
 from harness.catalogue import experiments
 from harness.records import Record, flatten
 from harness.report import (
@@ -122,7 +122,7 @@ class Order:
 
 @cache
 def _source() -> str:
-    files = sorted([*Path(__file__).parent.rglob("*.*"), Path(stats.__file__)])
+    files = sorted([*Path(__file__).parent.rglob("*.*"), *(Path(str(m.__file__)) for m in (catalogue, records, stats))])
     return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
 
 
