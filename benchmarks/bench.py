@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import models, places
+from harness import matmul, models, places
 from harness.contexts import bind
 from harness.environment import describe_device
 from harness.prompts import Encoder
@@ -161,7 +161,7 @@ def compared(
     ratios = [theirs / own for own, theirs in zip(ours, peer, strict=True)]
     shown = [work / statistics.median(seconds) if work else statistics.median(seconds) for seconds in (ours, peer)]
     spread = (min(ratios), max(ratios))
-    machine, date = describe_device()[0], time.strftime("%Y-%m-%d")
+    machine, date = f"{describe_device()[0]}, our products by {matmul.chosen()}", time.strftime("%Y-%m-%d")
     return Line(
         name, *shown, statistics.median(ratios), spread, agreement, machine, unit, date, len(ratios), notes
     )  # fmt: skip

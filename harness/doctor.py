@@ -7,7 +7,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import places
+from harness import matmul, places
 from harness.environment import describe_device, versions
 
 
@@ -27,6 +27,7 @@ def examine() -> list[Finding]:
     device, memory = describe_device()
     return [
         Finding("device", True, f"{device}, {memory / 2**30:.0f} GiB"),
+        Finding("float32 products", True, f"on the CPU by {matmul.chosen()}"),
         *_libraries(),
         _quantisation(),
         _packaged_model(),

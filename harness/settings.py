@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from harness import places
+from harness import matmul, places
 from harness.adaptation import Adaptation
 from harness.contexts import KNOBS
 from harness.environment import device_kind
@@ -175,7 +175,12 @@ def task_folder(name: str, path: str | None) -> Path:
 def environment_identity() -> dict[str, str]:
     """Versions and the device's kind; the harness itself by the content of its source."""
     versions = {name: importlib.metadata.version(name) for name in OUTCOME_PACKAGES}
-    return {**versions, "harness": source_hash(), "device": device_kind()}
+    device = device_kind()
+    return {
+        **versions,
+        "harness": source_hash(),
+        "device": f"cpu, {matmul.chosen()}" if device == "cpu" else device,
+    }
 
 
 def _fingerprint(folder: str | None) -> list[Any]:

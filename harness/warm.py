@@ -21,7 +21,9 @@ import trl  # noqa: E402, F401
 
 import harness.run  # noqa: E402
 import harness.training  # noqa: E402, F401
+from harness import matmul  # noqa: E402
 
 quiet.silence_bars()
+matmul.use_chosen()
 gc.collect()
 gc.freeze()  # the libraries' million objects are no garbage of a run: its collections need not look at them

@@ -34,6 +34,7 @@ LOWEST_FIRST = [
         "metrics",
         "stats",
         "environment",
+        "matmul",
         "records",
         "sql_child",
         "quiet",

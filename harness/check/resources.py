@@ -139,7 +139,7 @@ def _log_mean(values: Sequence[float]) -> float:
 def _other(baseline: Cell, candidate: Cell) -> Iterator[str]:
     """Hardware that differs, of all runs of both."""
     for what, read in (
-        ("hardware", lambda record: at(record.environment, "device")),
+        ("hardware", measures.hardware),
         ("kind of device", measures.device_kind),
         ("kind of memory reading", measures.memory_kind),
     ):

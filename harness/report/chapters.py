@@ -259,7 +259,7 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
         yield f"{CONTAMINATED} contaminated ({markdown('; '.join(disturbed))})."
     if any(r.context in choice.NOT_CHOSEN for r in records):
         yield "oracle is shown the gold passage: an upper bound, never the choice."
-    devices = sorted({str(d) for r in records if (d := at(r.environment, "device"))})
+    devices = sorted({d for r in records if (d := measures.hardware(r))})
     if len(devices) > 1:
         yield f"Times and memory come from several devices: {markdown(', '.join(devices))}."
     for baseline in cohort.other_baselines:
@@ -305,9 +305,10 @@ def _facts(record: Record) -> Iterator[tuple[str, str]]:
     if env.get("commit"):
         dirty = " (dirty)" if env.get("dirty") else ""
         yield "commit", f"{env['commit']}{dirty}"
-    for name in ("device", "python"):
-        if env.get(name):
-            yield name, str(env[name])
+    if device := measures.hardware(record):
+        yield "device", device
+    if env.get("python"):
+        yield "python", str(env["python"])
     size = measures.number(env, "device_memory_bytes")
     if size:
         yield "device memory", f"{size / 2**30:.1f} GiB"

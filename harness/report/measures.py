@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from harness.matmul import TORCH
 from harness.records import Record
 
 PHASES = ("load", "train", "infer")
@@ -117,6 +118,12 @@ def labelled_rows(record: Record) -> int | None:
 def data_hash(record: Record) -> str | None:
     found = at(record.environment, "data_sha256")
     return str(found) if found else None
+
+
+def hardware(record: Record) -> str | None:
+    """The device, and on a CPU by what matrices are multiplied where it is not torch's own choice."""
+    device, matmul = at(record.environment, "device"), at(record.environment, "matmul")
+    return f"{device}, products by {matmul}" if device and matmul not in (None, TORCH) else device
 
 
 def device_kind(record: Record) -> str | None:

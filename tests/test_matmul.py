@@ -1,0 +1,92 @@
+"""Matrix products by oneDNN are torch's, gradients included, in every layout that a layer or its gradient has."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from harness import matmul
+
+LEFT = torch.randn(96, 160, generator=torch.Generator().manual_seed(1))
+RIGHT = torch.randn(160, 224, generator=torch.Generator().manual_seed(2))
+LAYOUTS = {
+    "plain": (LEFT, RIGHT),
+    "a layer's weight": (LEFT, RIGHT.t().contiguous().t()),
+    "a weight's gradient": (LEFT.t().contiguous().t(), RIGHT),
+    "rows of a larger one": (torch.cat([LEFT, LEFT])[::2], RIGHT),
+    "small": (LEFT[:2], RIGHT[:, :3]),
+    "one row": (LEFT[:1], RIGHT),
+    "no row": (LEFT[:0], RIGHT),
+    "double": (LEFT.double(), RIGHT.double()),
+}
+
+
+def true(left, right):
+    return left.double() @ right.double()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_products_are_those_of_float64(layout):
+    left, right = LAYOUTS[layout]
+    product = matmul.mm(left, right)
+    assert product.dtype == left.dtype
+    torch.testing.assert_close(product.double(), true(left, right), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("added", ["bias", "column", "matrix"])
+@pytest.mark.parametrize("beta, alpha", [(1, 1), (0.5, 2)])
+def test_sums_of_products_are_those_of_float64(layout, added, beta, alpha):
+    left, right = LAYOUTS[layout]
+    shape = {"bias": (right.shape[1],), "column": (len(left), 1), "matrix": (len(left), right.shape[1])}[added]
+    addend = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(left.dtype)
+    found = matmul.addmm(addend, left, right, beta=beta, alpha=alpha)
+    expected = beta * addend.double() + alpha * true(left, right)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-5)
+
+
+def test_shapes_that_do_not_fit_say_so():
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        matmul.mm(LEFT, RIGHT.t())
+
+
+IN_A_PROCESS = """
+import torch, harness.warm
+from harness import matmul
+from harness.environment import describe_environment
+assert describe_environment("", 0)["matmul"] == {by!r} == matmul.in_use()
+torch.manual_seed(0)
+layer, plain = torch.nn.Linear(160, 224), torch.nn.Linear(224, 96, bias=False)
+batch = torch.randn(4, 24, 160, requires_grad=True)
+plain(torch.relu(layer(batch))).square().sum().backward()
+torch.save([batch.grad, layer.weight.grad, layer.bias.grad, plain.weight.grad], {path!r})
+"""
+
+
+def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(tmp_path, monkeypatch):
+    gradients = []
+    for by in (matmul.ONEDNN, matmul.TORCH):
+        monkeypatch.setenv(matmul.VARIABLE, by)
+        path = str(tmp_path / by)
+        subprocess.run([sys.executable, "-W", "error", "-c", IN_A_PROCESS.format(by=by, path=path)], check=True)
+        gradients.append(torch.load(path))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+        assert not torch.equal(ours, torch.zeros_like(ours))
+
+
+@pytest.mark.parametrize(
+    "about, by",
+    [
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx2 avx512f avx512dq\n", matmul.ONEDNN),
+        ("vendor_id\t: AuthenticAMD\nflags\t\t: avx2 avx\n", matmul.TORCH),
+        ("vendor_id\t: GenuineIntel\nflags\t\t: avx2 avx512f avx512dq\n", matmul.TORCH),
+    ],
+)
+def test_onednn_is_taken_where_mkl_holds_back(tmp_path, monkeypatch, about, by):
+    monkeypatch.delenv(matmul.VARIABLE, raising=False)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    (tmp_path / "cpuinfo").write_text(about + "\nprocessor: 1\n")
+    monkeypatch.setattr(matmul, "PROCESSORS", tmp_path / "cpuinfo")
+    assert matmul.chosen() == by
