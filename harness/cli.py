@@ -5,6 +5,7 @@ Imports are inside the commands, so that `harness --help` and `harness list` ans
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -43,6 +44,13 @@ harness estimate model=shape-llama2-70b method=qlora --fit 48GB
 harness estimate model=hub model.id=ORG/NAME method=qlora --tokens 2048
 harness estimate experiment=memory_7b
 """
+_CHECK_EXAMPLES = """\
+Is a candidate no worse? Exit code 0 no worse or better, 1 worse, 2 usage, 3 inconclusive, 4 not comparable.
+
+\b
+harness check --baseline results/main,method=lora --candidate results/branch,method=lora
+harness check --run --baseline method=lora --candidate method=my_method experiment=gate
+"""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -74,10 +82,12 @@ def report(
     print(f"report: {made.page}")
 
 
-@app.command()
+@app.command(help=_CHECK_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def check(
-    baseline: Annotated[str, typer.Option(help="A folder and filters: results/reference,method=full")],
+    context: typer.Context,
+    baseline: Annotated[str, typer.Option(help="A folder and filters; with --run overrides, as method=lora,rank=16.")],
     candidate: Annotated[str, typer.Option(help="The same: what shall be no worse.")],
+    run: Annotated[bool, typer.Option("--run", help="Run what is missing first, with overrides of both.")] = False,
     margins: Annotated[Path | None, typer.Option(help="YAML: how much worse is no worse, by name.")] = None,
     margin: Annotated[float | None, typer.Option(help="The primary metric's; 0.02 is two points.")] = None,
     max_missing: Annotated[float, typer.Option(help="Share of items that may be without a score.")] = 0.01,
@@ -85,15 +95,24 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is a candidate no worse? Exit code 0 no worse or better, 1 worse, 2 usage, 3 inconclusive, 4 not comparable."""
-    from harness.check import check as compare
-    from harness.check import output
+    from harness.check import check as select_and_compare
+    from harness.check import compare, output
     from harness.check.margins import read_margins
 
-    found = compare(baseline, candidate, read_margins(margins, margin), max_missing)
+    if run:
+        from harness.fill import fill
+
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            made = fill(baseline, candidate, context.args, margin)
+        allowed = read_margins(margins, None if margins and margin is None else made.plan.gate.margin)
+        found = compare((baseline, made.baseline), (candidate, made.candidate), allowed, max_missing)
+    elif context.args:
+        raise UserError(f"{context.args[0]}: not known; overrides of runs go with --run.")
+    else:
+        found = select_and_compare(baseline, candidate, read_margins(margins, margin), max_missing)
     for path, render in ((markdown, output.as_markdown), (junit, output.as_junit)):
         if path:
-            output.write(path, render(found))
+            _write(path, render(found))
     print(output.as_json(found) if as_json else output.as_text(found))
     raise typer.Exit(found.exit_code)
 
@@ -110,6 +129,7 @@ def decide(
     gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
     facts_change: Annotated[str, typer.Option(help="never | yearly | monthly | weekly | daily")] = "never",
     markdown: Annotated[Path | None, typer.Option(help="Write the decision as a page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page for a browser.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Which strategy for each task, within limits, and why. Exit code 3 where nothing fits."""
@@ -126,8 +146,9 @@ def decide(
         changes=frequency("--facts-change", facts_change),
     )
     found = choose(results, limits)
-    if markdown:
-        markdown.write_text(output.as_markdown(found, limits), encoding="utf-8")
+    for path, render in ((markdown, output.as_markdown), (html, output.as_html)):
+        if path:
+            _write(path, render(found, limits))
     print(json.dumps(output.as_data(found, limits), indent=2) if as_json else output.as_text(found, limits))
     raise typer.Exit(0 if all(decision.strategy for decision in found) else NOTHING_FITS)
 
@@ -247,6 +268,15 @@ def doctor(as_json: AsJson = False) -> None:
             if not finding.ok:
                 print(f"    {'':26} -> {finding.remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _write(path: Path, text: str) -> None:
+    """UserError where the file cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as cause:
+        raise UserError(f"{path}: cannot be written: {cause.strerror}.") from cause
 
 
 @app.callback(invoke_without_command=True)

@@ -214,6 +214,7 @@ _WITHOUT_INFLUENCE = {
     "estimate",
     "footprint",
     "baselines",
+    "fill",
     "records",
     "places",
     "errors",

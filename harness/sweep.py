@@ -117,8 +117,8 @@ def compositions(overrides: list[str]) -> list[Settings]:
 
 def _jobs(words: list[str], added: list[str]) -> list[list[str]]:
     """The words of each cell: choices apart, and those of an experiment's own sweep."""
-    single = [word for word in words if "," not in word or word.startswith("training.learning_rate=[")]
-    whole = hydra.compose("config", overrides=[*single, *added], return_hydra_config=True)
+    named = [word for word in words if word.startswith(("experiment=", "+experiment=", "hydra."))]
+    whole = hydra.compose("config", overrides=[*named, *added], return_hydra_config=True)
     params = [f"{name}={value}" for name, value in (whole.hydra.sweeper.params or {}).items()]
     given = {word.split("=", 1)[0].lstrip("+") for word in words}
     kept = [param for param in params if param.split("=", 1)[0].lstrip("+") not in given]
@@ -159,7 +159,7 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
     """Skip a cell that does not apply or is finished; carry it out otherwise. Status and a line of detail."""
     task = settings.load_task()
     try:
-        _check(settings, task)
+        check_cell(settings, task)
     except NotApplicable as cause:
         return "not applicable", str(cause)
     planned = replace(settings.planned(task), overrides=redacted_overrides(HydraConfig.get().overrides.task))
@@ -173,8 +173,8 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
     return record.status, _result(record)
 
 
-def _check(settings: Settings, task: Task) -> None:
-    """What can be wrong with a cell, found before a model is loaded."""
+def check_cell(settings: Settings, task: Task) -> None:
+    """What can be wrong with a cell, found before a model is loaded: UserError, or NotApplicable."""
     check_applies(settings.context, task)
     if settings.trains:
         check_applies(settings.train_context, task)

@@ -13,10 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.decide import Limits, decide
+from harness.decide import Limits, decide, regret
 from harness.decide.limits import BYTES, SECONDS, quantity
 from harness.errors import UserError
 from harness.records import PREDICTIONS_FILE, VALIDATION_FILE, Record, load_records
+from harness.report import write_report
 from tests.invented import MIB, record, store
 
 Run = tuple[Record, Sequence[float], Sequence[float]]
@@ -240,3 +241,87 @@ def test_a_limit_is_a_number_with_a_unit(text: str, units: Any, expected: float)
 def test_what_is_no_limit_is_said(text: str) -> None:
     with pytest.raises(UserError, match="expected a number with one of"):
         quantity("--max-memory", text, BYTES)
+
+
+def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> None:
+    runs = [
+        (record("zero_shot", memory=400), first(20), first(20)),
+        (record("full", memory=2600), first(80), right(0.50, 60, 1)),
+        (record("lora", memory=900, rank=8), first(80), right(0.50, 60, 2)),
+    ]
+    found = only(answered(tmp_path / "a", runs))
+    rival = found.strategy.rival
+    assert {found.strategy.row.name, rival.row.name} == {"lora r8", "full"}
+    assert 0.2 < rival.probability < 0.8
+    assert rival.items > 5000, "two points take thousands of items where half of them differ"
+    done = said(str(tmp_path / "a")).output
+    assert f"about {rival.items:,} would show a difference of 2 points" in done
+    assert "3 training seeds of lora r8 and full" in done
+    untrained = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))]
+    assert "next: method=lora" in said(answered(tmp_path / "b", untrained)).output
+    facts = [(record(m, probes="knowledge"), first(n), first(n)) for m, n in (("zero_shot", 5), ("rag", 60))]
+    assert "next: method=rag_lora" in said(answered(tmp_path / "c", facts)).output
+    clear = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 5), ("full", 90))]
+    assert "more validation items" not in said(answered(tmp_path / "d", clear)).output
+
+
+def test_items_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
+    runs = [
+        (record("zero_shot", memory=400), first(20), right(0.45, 200, 3)),
+        (record("full", memory=2600), first(80), right(0.55, 200, 4)),
+    ]
+    root = answered(tmp_path, runs)
+    alone = only(root).strategy.probability
+    for run in load_records(root):
+        lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(sorted(run.validated(), key=str))]
+        (run.folder / VALIDATION_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert only(root).strategy.probability != alone
+
+
+def test_seeds_are_drawn_too(tmp_path: Path) -> None:
+    """Full wins on the mean of two seeds of which one is bad: on half of the draws of one seed twice it would not."""
+    runs = [(record("zero_shot", memory=400), first(50), first(100, 200))]
+    runs += [
+        (record("full", memory=2600, seed=seed), first(80), first(right_ones, 200))
+        for seed, right_ones in enumerate((60, 160))
+    ]
+    assert 0.6 < only(answered(tmp_path, runs)).strategy.probability < 0.9
+
+
+def test_regret_of_the_rule_and_of_rules_that_measure_nothing(tmp_path: Path) -> None:
+    cohorts = [
+        decision.cohort
+        for root in (behaviour(tmp_path / "a"), knowledge(tmp_path / "b"))
+        for decision in decide(root, Limits())
+    ]
+    found = {one.rule: one for one in regret.over_tasks([regret.of_task(cohort) for cohort in cohorts])}
+    rule, lora, slogan = found[regret.RULE], found[regret.LORA], found[regret.SLOGAN]
+    assert (rule.within, rule.least, rule.tasks) == (1.0, 1.0, 2)
+    assert rule.mean <= 0.01
+    assert (lora.within, lora.least) == (0.5, 0.0), "as good as full on the one task, 60 points under on the other"
+    assert lora.mean == pytest.approx((0.01 + 0.60) / 2)
+    assert slogan.mean == pytest.approx((0.0 + 0.40) / 2), "full is the best there, plain RAG 40 points under"
+
+
+def test_without_answers_there_is_no_regret(tmp_path: Path) -> None:
+    store(tmp_path, record("zero_shot", 0.2, 0.2), record("full", 0.8, 0.8))
+    assert regret.of_task(only(str(tmp_path)).cohort) == {}
+
+
+def test_a_decision_as_a_page_for_a_browser(tmp_path: Path) -> None:
+    page = tmp_path / "deep" / "page.html"
+    said(behaviour(tmp_path / "results"), "--html", str(page))
+    assert page.read_text().startswith("<!doctype html>")
+    assert "lora r8" in page.read_text()
+
+
+def test_a_report_on_several_tasks_says_how_such_choices_fare(tmp_path: Path) -> None:
+    behaviour(tmp_path / "results" / "a")
+    for run in load_records(knowledge(tmp_path / "results" / "b")):
+        (run.folder / "record.json").write_text(replace(run.record, task="handbook_qa").to_json())
+    page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
+    table = page.split("## How such a choice fares")[1].split("## Provenance")[0]
+    assert "| harness decide | 2 | 100% | 100% | 0.5 |" in table
+    assert "| always LoRA | 2 | 50% | 0% | 30.5 |" in table
+    alone = write_report(str(tmp_path / "results" / "a"), tmp_path / "alone").page.read_text()
+    assert "How such a choice fares" not in alone

@@ -49,7 +49,9 @@ LOWEST_FIRST = [
     {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
     {"weights", "retention", "audit", "estimate", "run", "warm"},
     {"processes", "report", "check", "decide", "doctor"},
-    {"sweep", "cli", "__main__"},
+    {"sweep"},
+    {"fill"},
+    {"cli", "__main__"},
 ]
 
 

@@ -24,11 +24,14 @@ from harness.check.paired import pair, weigh
 from harness.check.reasons import ended, reasons
 from harness.check.resources import Ratio, ratios
 from harness.errors import UserError
-from harness.records import Record
+from harness.records import Record, StoredRecord
 from harness.report import measures
 from harness.report.escaping import plain
 
-__all__ = ["check"]
+__all__ = ["check", "compare"]
+
+Runs = dict[str, list[StoredRecord]]
+"""By task."""
 
 MAX_MISSING = 0.01
 NOTHING = "no item that both have scored, so nothing is known of it"
@@ -41,9 +44,16 @@ def check(
     max_missing: float = MAX_MISSING,
 ) -> Outcome:
     """Compare what two selectors choose; UserError where one names several methods of a task, or no task is shared."""
+    return compare((baseline, select(baseline)), (candidate, select(candidate)), margins, max_missing)
+
+
+def compare(
+    baseline: tuple[str, Runs], candidate: tuple[str, Runs], margins: Margins, max_missing: float = MAX_MISSING
+) -> Outcome:
+    """The same of runs at hand, each side with what it is called."""
     if not 0 <= max_missing < 1:
         raise UserError(f"--max-missing {max_missing:g}: a share between 0 and 1; 0.01 is one item in a hundred.")
-    sides = {"--baseline": select(baseline), "--candidate": select(candidate)}
+    sides = {"--baseline": baseline[1], "--candidate": candidate[1]}
     shared = sorted(set.intersection(*(set(side) for side in sides.values())))
     if not shared:
         has = "; ".join(f"{side} has {', '.join(plain(task) for task in sorted(of))}" for side, of in sides.items())
@@ -58,7 +68,7 @@ def check(
     found = ratios(compared, margins.resources)
     seeds = {name: _fewest(sides[i] for sides in cells) for i, name in enumerate(("baseline", "candidate"))}
     verdict = _verdict(tasks, judgement, found)
-    whole = Outcome(baseline, candidate, verdict, tuple(tasks), judgement, tuple(found), seeds)
+    whole = Outcome(baseline[0], candidate[0], verdict, tuple(tasks), judgement, tuple(found), seeds)
     alone = {side: sorted(set(of) - set(shared)) for side, of in sides.items()}
     return replace(whole, reasons=tuple(reasons(whole, alone)))
 

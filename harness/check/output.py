@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,7 +13,6 @@ from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
 from harness.check.reasons import decides
 from harness.check.resources import Ratio
-from harness.errors import UserError
 from harness.report import measures
 from harness.report.escaping import code, markdown, plain
 from harness.report.tables import Table
@@ -222,15 +220,6 @@ def _last_finished(outcome: Outcome) -> str:
     times = [str(measures.at(run.environment, "finished_at") or "")[:19] for run in runs]
     known = [time for time in times if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", time)]
     return max(known, default="1970-01-01T00:00:00")
-
-
-def write(path: Path, text: str) -> None:
-    """UserError where the file cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8", errors="replace")
-    except OSError as cause:
-        raise UserError(f"{path}: cannot be written: {cause.strerror}.") from cause
 
 
 def _xml(said: str) -> str:

@@ -2,13 +2,13 @@
 
 Chosen on validation alone; the test split says what the choice is worth. As close as makes no difference: at most
 MARGIN under the best on validation, and not to be told apart from it over the validation items. So a noisy table's top
-does not win by luck, and of methods that tie the cheapest is taken. How sure that is: the share of resampled sets of
-validation items on which the same rule takes the same method.
+does not win by luck, and of methods that tie the cheapest is taken. How sure that is: the share of resampled
+validation items and training seeds on which the same rule takes the same method.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,13 +19,15 @@ from harness import stats
 from harness.decide.limits import Limits, learned_facts, request_seconds
 from harness.records import Record, StoredRecord
 from harness.report import measures
-from harness.report.choice import NOT_CHOSEN
 from harness.report.cohorts import Cohort, Row
 from harness.report.cost import set_up_seconds
 
+UNTRAINED = "zero_shot"
 MARGIN = 0.02
 LEVEL = 0.05
 DRAWS = 2000
+NOT_CHOSEN = ("oracle",)
+"""Contexts with the gold passage, which is not there when the method is used: an upper bound, nothing to choose."""
 Floats = NDArray[np.float64]
 
 
@@ -43,12 +45,36 @@ class Strategy:
     # against the best, at most: the upper end of the paired interval; None without validation answers
     probability: float | None
     # that the rule takes the same method on other validation items
+    rival: Rival | None
+    # None where the rule hardly ever takes another
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The other method that the rule takes most often on other validation items."""
+
+    row: Row
+    probability: float
+    items: int
+    # validation items on which the two could be told apart if they differed by MARGIN
 
 
 @dataclass(frozen=True)
 class Excluded:
     row: Row
     why: tuple[str, ...]
+
+
+def recommend(cohort: Cohort) -> Strategy | None:
+    """The strategy where nothing is limited; None where no run has a validation value."""
+    rows, _ = candidates(cohort, Limits())
+    return choose(rows, Limits()) if rows else None
+
+
+def zero_shot(cohort: Cohort) -> Row | None:
+    """The untouched model, where it has a quality."""
+    rows = (row for row in cohort.rows if row.record.method == UNTRAINED and measures.quality(row.record))
+    return next(rows, None)
 
 
 def candidates(cohort: Cohort, limits: Limits) -> tuple[list[Row], list[Excluded]]:
@@ -67,17 +93,17 @@ def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
     """The strategy among rows that are within the limits; at least one."""
     values = {row.name: measures.validation(row.record) or 0.0 for row in rows}
     costs = {row.name: cost(row.record, limits) for row in rows}
-    scores = _scores(rows)
-    alike = _alike(rows, values, costs, scores)
+    answers = Answers.of(rows)
+    alike = _alike(rows, values, costs, answers)
     taken, best = alike[0], max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
     others = sorted((row for row in rows if row is not taken), key=lambda row: (-values[row.name], costs[row.name]))
-    loses = None
-    if scores is not None:
-        found = stats.compare(scores[best.name].tolist(), scores[taken.name].tolist())
-        loses = max(0.0, found.high)
-    return Strategy(
-        taken, best, others[0] if others else None, tuple(alike), loses, _probability(rows, taken, costs, scores)
-    )
+    second = others[0] if others else None
+    if answers is None:
+        return Strategy(taken, best, second, tuple(alike), None, None, None)
+    loses = max(0.0, answers.compare(best, taken).high)
+    shares = _shares(rows, costs, answers)
+    rival = _rival(rows, taken, shares, answers)
+    return Strategy(taken, best, second, tuple(alike), loses, shares[taken.name], rival)
 
 
 def cost(record: Record, limits: Limits) -> tuple[float, ...]:
@@ -104,47 +130,90 @@ def _set_up(record: Record, limits: Limits) -> float:
 
 
 def _alike(
-    rows: Sequence[Row], values: Mapping[str, float], costs: Mapping[str, tuple[float, ...]], scores: Any
+    rows: Sequence[Row],
+    values: Mapping[str, float],
+    costs: Mapping[str, tuple[float, ...]],
+    answers: Answers | None,
 ) -> list[Row]:
     """Rows as good as the best, the cheapest first."""
     best = max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
     near = [row for row in rows if values[best.name] - values[row.name] <= MARGIN + 1e-9]
-    if scores is not None:
-        near = [row for row in near if row is best or _same(scores[best.name], scores[row.name])]
-    return sorted(near, key=lambda row: (costs[row.name], row.name))
-
-
-def _same(best: Floats, other: Floats) -> bool:
-    return stats.compare(best.tolist(), other.tolist()).p >= LEVEL
+    if answers is not None:
+        near = [row for row in near if row is best or answers.compare(best, row).p >= LEVEL]
+    return by_cost(near, costs)
 
 
 def _reversed(costs: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(-value for value in costs)
 
 
-def _scores(rows: Sequence[Row]) -> dict[str, Floats] | None:
-    """Each row's validation scores over the items that all have, its seeds averaged; None where one has kept none."""
-    found = {row.name: [_by_item(run) for run in row.runs] for row in rows}
-    every = [scores for runs in found.values() for scores in runs]
-    shared = sorted(set.intersection(*map(set, every))) if every else []
-    if len(shared) < 2:
+@dataclass(frozen=True)
+class Answers:
+    """What rows score on the validation items that all of them have answered."""
+
+    scores: Mapping[str, Floats]
+    # by the row's name; shape (seeds, items)
+    clusters: tuple[Hashable, ...]
+    # which items belong together; an item without a cluster is one of its own
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Answers | None:
+        """None where a run has kept no answers, or fewer than two items are shared."""
+        found = {row.name: [_by_item(run) for run in row.runs] for row in rows}
+        every = [lines for runs in found.values() for lines in runs]
+        shared = sorted(set.intersection(*map(set, every))) if every else []
+        if len(shared) < 2:
+            return None
+        scores = {name: np.array([[run[i]["score"] for i in shared] for run in runs]) for name, runs in found.items()}
+        named = (every[0][item].get("cluster") for item in shared)
+        clusters = tuple(item if cluster is None else cluster for item, cluster in zip(shared, named, strict=True))
+        return cls(scores, clusters)
+
+    def compare(self, row: Row, other: Row) -> stats.Comparison:
+        return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.clusters)
+
+    def redraw(self, rows: Sequence[Row], draws: int = DRAWS) -> NDArray[np.int64]:
+        """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,).
+
+        Clusters of items are drawn, the same for all rows, and each row's own seeds; the test of sameness is left out.
+        """
+        random = np.random.default_rng(0)
+        units, of_item = np.unique(np.array([str(cluster) for cluster in self.clusters]), return_inverse=True)
+        weights = _drawn(random, len(units), draws)[:, of_item]
+        means = np.array([self._mean(self.scores[row.name], weights, random) for row in rows])
+        return (means >= means.max(0) - MARGIN - 1e-9).argmax(0)
+
+    @staticmethod
+    def _mean(scores: Floats, weights: Floats, random: np.random.Generator) -> Floats:
+        """Weighted means of resampled seeds; weights: shape (draws, items)."""
+        seeds = _drawn(random, len(scores), len(weights)) / len(scores)
+        return ((seeds @ scores) * weights).sum(1) / weights.sum(1)
+
+
+def _drawn(random: np.random.Generator, count: int, draws: int) -> Floats:
+    """How often each of so many is drawn with replacement; shape (draws, count)."""
+    return random.multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
+
+
+def _by_item(run: StoredRecord) -> dict[str, dict[str, Any]]:
+    return {str(line["id"]): line for line in run.validated() if line.get("score") is not None}
+
+
+def by_cost(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]]) -> list[Row]:
+    return sorted(rows, key=lambda row: (costs[row.name], row.name))
+
+
+def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], answers: Answers) -> dict[str, float]:
+    """Share of the draws in which each row is taken."""
+    cheapest = by_cost(rows, costs)
+    drawn = answers.redraw(cheapest)
+    return {row.name: float((drawn == place).mean()) for place, row in enumerate(cheapest)}
+
+
+def _rival(rows: Sequence[Row], taken: Row, shares: Mapping[str, float], answers: Answers) -> Rival | None:
+    others = [row for row in rows if row is not taken and shares[row.name] >= LEVEL]
+    if not others:
         return None
-    return {name: np.array([[run[item] for item in shared] for run in runs]).mean(0) for name, runs in found.items()}
-
-
-def _by_item(run: StoredRecord) -> dict[str, float]:
-    return {str(line["id"]): line["score"] for line in run.validated() if line.get("score") is not None}
-
-
-def _probability(
-    rows: Sequence[Row], taken: Row, costs: Mapping[str, tuple[float, ...]], scores: dict[str, Floats] | None
-) -> float | None:
-    """Share of resampled validation sets on which the same row is taken; the test of sameness is left out of it."""
-    if scores is None:
-        return None
-    cheapest = sorted(rows, key=lambda row: (costs[row.name], row.name))
-    matrix = np.array([scores[row.name] for row in cheapest])
-    items = np.random.default_rng(0).integers(0, matrix.shape[1], (DRAWS, matrix.shape[1]))
-    means = matrix[:, items].mean(-1)
-    near = means >= means.max(0) - MARGIN - 1e-9
-    return float((near.argmax(0) == cheapest.index(taken)).mean())
+    rival = max(others, key=lambda row: shares[row.name])
+    apart = answers.scores[taken.name].mean(0) - answers.scores[rival.name].mean(0)
+    return Rival(rival, shares[rival.name], stats.items_needed(MARGIN, float(np.std(apart, ddof=1))))

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
+from harness.decide.choose import zero_shot
 from harness.report import measures, scores
-from harness.report.choice import zero_shot
 from harness.report.cohorts import Cohort, Row
 from harness.report.disagreements import RIGHT
 from harness.report.scores import Shared

@@ -1,4 +1,4 @@
-"""A decision as text, as markdown and as data."""
+"""A decision as text, as a page and as data."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from harness.decide import Decision, Limits
 from harness.decide.choose import MARGIN, Excluded, month_seconds
 from harness.decide.diagnosis import Diagnosis, Effect, Share
 from harness.decide.limits import as_bytes, as_seconds, learned_facts, request_seconds
-from harness.report import measures
+from harness.report import html, measures
 from harness.report.cohorts import Row
 from harness.report.cost import set_up_seconds
 from harness.report.escaping import markdown, plain
 from harness.report.units import with_interval
+from harness.stats import FEWEST_SEEDS
 
 MEANING = {
     "behaviour": "the form is missing: training mends more than passages do",
@@ -25,6 +26,11 @@ STALE = (
     "facts that change monthly or more often are kept in documents, not in weights, which would have to be trained at "
     "each change (Lewis et al. 2020 replace a model's knowledge by replacing its index)"
 )
+
+
+def as_html(decisions: Sequence[Decision], limits: Limits) -> str:
+    """The same as a page that needs nothing else."""
+    return html.page(html.fragment(as_markdown(decisions, limits)), "What to do")
 
 
 def as_text(decisions: Sequence[Decision], limits: Limits) -> str:
@@ -88,7 +94,36 @@ def _need(excluded: Excluded) -> tuple[float, float]:
 
 def why(decision: Decision, limits: Limits) -> list[str]:
     """Sentences, the most important first."""
-    return [*_of_choice(decision), *_of_limits(decision, limits), *_of_cause(decision.diagnosis)]
+    return [
+        *_of_choice(decision),
+        *_of_limits(decision, limits),
+        *_of_cause(decision.diagnosis),
+        *_next(decision),
+    ]
+
+
+def _next(decision: Decision) -> Iterator[str]:
+    """What to run next: what is likeliest to change the choice."""
+    strategy, cause = decision.strategy, decision.diagnosis.cause if decision.diagnosis else None
+    records = decision.cohort.records
+    trained = [record for record in records if record.training and record.status == "ok"]
+    if cause == "behaviour" and not trained:
+        yield "next: method=lora, since nothing that was trained has been run"
+    elif cause == "knowledge" and not any(record.context == "rag" for record in trained):
+        yield "next: method=rag_lora, since no method has been trained to read passages"
+    elif cause == "capacity":
+        yield "next: a larger model; nothing that was done to this one mends much"
+    if strategy is None or strategy.rival is None:
+        return
+    rival = strategy.rival
+    names = f"{plain(strategy.row.name)} and {plain(rival.row.name)}"
+    yield (
+        f"next: more validation items for {names}, which the draws take in {strategy.probability:.0%} and "
+        f"{rival.probability:.0%}; about {rival.items:,} would show a difference of {100 * MARGIN:.0f} points"
+    )
+    few = [plain(row.name) for row in (strategy.row, rival.row) if row.record.training and len(row.runs) < FEWEST_SEEDS]
+    if few:
+        yield f"next: {FEWEST_SEEDS} training seeds of {' and '.join(few)}; what seeds change is not known yet"
 
 
 def _of_choice(decision: Decision) -> Iterator[str]:
@@ -105,8 +140,8 @@ def _of_choice(decision: Decision) -> Iterator[str]:
         best = plain(strategy.best.name)
         yield f"it could be worse than {best} by {most:.0f} points at most (95 % interval, validation)"
     if strategy.probability is not None:
-        yield f"on other validation items the same rule takes it in {strategy.probability:.0%} of the draws"
-    if len(strategy.row.runs) < 3 and strategy.row.record.training:
+        yield f"on other validation items and seeds the same rule takes it in {strategy.probability:.0%} of the draws"
+    if len(strategy.row.runs) < FEWEST_SEEDS and strategy.row.record.training:
         yield "fewer than three training seeds: this checkpoint, not this method"
 
 

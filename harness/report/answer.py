@@ -1,44 +1,49 @@
-"""The answer for a task, in sentences: what was chosen, what it brings, and what is no worse and cheaper.
+"""The answer for a task, in sentences: what is recommended, what it brings, and what is no worse and cheaper.
 
-Chosen on validation; test values say what the choice is worth and are never what it is made on.
+The recommendation is `harness decide`'s without limits, made on validation; test values say what it is worth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.decide.choose import NOT_CHOSEN, UNTRAINED, Strategy, recommend, zero_shot
 from harness.records import Record
-from harness.report import choice, measures
-from harness.report.choice import Choice
+from harness.report import measures
 from harness.report.cohorts import Cohort, Row
 from harness.report.comparisons import Comparisons, Pair, p_value
 from harness.report.escaping import markdown
 from harness.report.units import with_interval
 
-UNTRAINED = "zero_shot"
-
 
 def sentence(cohort: Cohort, comparisons: Comparisons) -> str:
-    """Best on validation and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
-    chosen = choice.choose(cohort)
+    """What is recommended and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
+    chosen = recommend(cohort)
     if chosen is None:
         return "no run has a validation value, so no method is chosen."
     first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
     return " ".join([first, *_cheaper(chosen, comparisons)])
 
 
-def _chosen(cohort: Cohort, chosen: Choice) -> str:
-    record = chosen.row.record
+def _chosen(cohort: Cohort, chosen: Strategy) -> str:
+    record, value, best = chosen.row.record, _validation(chosen.row), _validation(chosen.best)
     n = measures.number(record.validation, "n")
     items = f", {n:,.0f} items" if n is not None else ""
     seeds = len(chosen.row.runs)
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    tied = f", level with {markdown(', '.join(chosen.tied))}" if chosen.tied else ""
-    found = (
-        f"{markdown(chosen.row.name)} has the highest validation value "
-        f"({markdown(cohort.metric)} {chosen.validation:.3f}{items}{mean}){tied}"
-    )
-    return f"{found}; on the test split it reaches {_test_value(cohort, record)}"
+    found = f"({markdown(cohort.metric)} {value:.3f}{items}{mean})"
+    if value < best:
+        why = f"is the cheapest of {len(chosen.alike)} as good as the best on validation {found}"
+        why += f"; {markdown(chosen.best.name)} has {best:.3f} there"
+    else:
+        level = [row.name for row in chosen.alike if row is not chosen.row and _validation(row) == value]
+        tied = f", level with {markdown(', '.join(level))}" if level else ""
+        why = f"has the highest validation value {found}{tied}"
+    return f"{markdown(chosen.row.name)} {why}; on the test split it reaches {_test_value(cohort, record)}"
+
+
+def _validation(row: Row) -> float:
+    return measures.validation(row.record) or 0.0
 
 
 def _test_value(cohort: Cohort, record: Record) -> str:
@@ -51,9 +56,9 @@ def _test_value(cohort: Cohort, record: Record) -> str:
     return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, {items})"
 
 
-def _over_zero_shot(cohort: Cohort, chosen: Choice, comparisons: Comparisons) -> str:
+def _over_zero_shot(cohort: Cohort, chosen: Strategy, comparisons: Comparisons) -> str:
     """`, 12 points over zero_shot (95 % interval 8 to 16)`; without per-item scores zero-shot's own value."""
-    row = choice.zero_shot(cohort)
+    row = zero_shot(cohort)
     if row is None or chosen.row.record.method == UNTRAINED:
         return ""
     pair = comparisons.between(chosen.row.name, row.name)
@@ -67,13 +72,11 @@ def _over_zero_shot(cohort: Cohort, chosen: Choice, comparisons: Comparisons) ->
     return f", {_points(abs(found.value))} {way} {UNTRAINED} (95 % interval {100 * low:.0f} to {100 * high:.0f}{sure})"
 
 
-def _cheaper(chosen: Choice, comparisons: Comparisons) -> Iterator[str]:
+def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
     """What cannot be told from the choice and needs the least memory; among equals, what is trained the shortest."""
     alike = comparisons.alike(chosen.row.name)
     cheaper = [
-        cell
-        for cell in alike
-        if cell.row.record.context not in choice.NOT_CHOSEN and _costs(cell.row) < _costs(chosen.row)
+        cell for cell in alike if cell.row.record.context not in NOT_CHOSEN and _costs(cell.row) < _costs(chosen.row)
     ]
     if not cheaper:
         return

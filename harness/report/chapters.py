@@ -20,12 +20,13 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
-from harness import catalogue, records, stats
+from harness import catalogue, decide, records, stats
 from harness.catalogue import experiments
+from harness.decide import regret
+from harness.decide.choose import NOT_CHOSEN, recommend
 from harness.records import Record, flatten
 from harness.report import (
     answer,
-    choice,
     comparisons,
     console,
     cost,
@@ -87,6 +88,8 @@ class Chapter:
     # when the first run began and the last one ended
     values: dict[str, float]
     # quality by row
+    regret: dict[str, list[float]]
+    # by rule of choosing: share of draws with little regret, and its mean
 
     def to_json(self) -> str:
         return json.dumps(asdict(self))
@@ -122,7 +125,9 @@ class Order:
 
 @cache
 def _source() -> str:
-    files = sorted([*Path(__file__).parent.rglob("*.*"), *(Path(str(m.__file__)) for m in (catalogue, records, stats))])
+    folders = (Path(str(module.__file__)).parent for module in (html, decide))
+    modules = (Path(str(module.__file__)) for module in (catalogue, records, stats))
+    files = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
     return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
 
 
@@ -179,6 +184,7 @@ def write(order: Order) -> Chapter:
         facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
         times=_times(found),
         values=twins.values(found),
+        regret={rule: list(pair) for rule, pair in regret.of_task(found).items()},
     )
 
 
@@ -189,7 +195,7 @@ def section(cohort: Cohort, drawings: Sequence[Drawing], compared: Comparisons, 
     yield "\n".join(f"- {note}" for note in notes(cohort))
     for drawing in drawings:
         yield f"![{markdown(drawing.description)}](figures/{drawing.name})"
-    chosen = choice.choose(cohort)
+    chosen = recommend(cohort)
     name = chosen.row.name if chosen else None
     yield from comparisons.section(compared, cohort, name)
     yield from disagreements.section(compared, name, examples=options.examples)
@@ -257,7 +263,7 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
     )
     if disturbed:
         yield f"{CONTAMINATED} contaminated ({markdown('; '.join(disturbed))})."
-    if any(r.context in choice.NOT_CHOSEN for r in records):
+    if any(r.context in NOT_CHOSEN for r in records):
         yield "oracle is shown the gold passage: an upper bound, never the choice."
     devices = sorted({d for r in records if (d := measures.hardware(r))})
     if len(devices) > 1:

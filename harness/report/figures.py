@@ -21,9 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from harness.decide.choose import NOT_CHOSEN
 from harness.records import Record
 from harness.report import measures
-from harness.report.choice import NOT_CHOSEN
 from harness.report.cohorts import Cohort, Row
 from harness.report.drawing import POINT, Drawing
 from harness.report.escaping import plain, slug

@@ -19,7 +19,7 @@ from harness.report.units import MISSING, Unit, count, memory_unit, short, with_
 SHARED, CONTAMINATED = "†", "‡"
 _LEFT_ALIGNED = {
     *("method", "quality", "slice", "run id", "folder", "command", "what", "value", "task"),
-    *("predicted better", "predicted worse", "reaches"),
+    *("predicted better", "predicted worse", "reaches", "rule"),
 }
 
 

@@ -1,0 +1,82 @@
+"""What following a rule costs: how far its method lies under the best one in hindsight.
+
+For each task the rule takes a method on resampled validation items and seeds; regret is how much less that method
+reaches on all test items than the one that reaches most there. Two other rules beside it: always LoRA, and the slogan
+"train behaviour, retrieve knowledge". Neither looks at a measurement.
+
+>>> over_tasks([of_task(cohort) for cohort in cohorts])
+[Regret('harness decide', within=0.97, mean=0.004, least=0.95, tasks=4), Regret('always LoRA', ...), ...]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.decide.choose import MARGIN, Answers, by_cost, candidates, cost
+from harness.decide.limits import Limits
+from harness.report import measures
+from harness.report.cohorts import Cohort, Row
+
+RULE, LORA, SLOGAN = "harness decide", "always LoRA", "train behaviour, retrieve knowledge"
+
+
+@dataclass(frozen=True)
+class Regret:
+    """How a rule fares over tasks."""
+
+    rule: str
+    within: float
+    # share of draws, over all tasks, in which regret is at most MARGIN
+    mean: float
+    # of the regret, on the metric's scale
+    least: float
+    # the lowest share with one task left out
+    tasks: int
+
+
+def of_task(cohort: Cohort) -> dict[str, tuple[float, float]]:
+    """By rule, the share of draws with a regret of at most MARGIN, and the mean regret.
+
+    Empty without answers to validation items or a second method; a rule that names what has not been run is left out.
+    """
+    rows = candidates(cohort, Limits())[0]
+    reached = {row.name: quality.value for row in rows if (quality := measures.quality(row.record))}
+    rows = [row for row in rows if row.name in reached]
+    answers = Answers.of(rows) if len(rows) > 1 else None
+    if answers is None:
+        return {}
+    cheapest = by_cost(rows, {row.name: cost(row.record, Limits()) for row in rows})
+    lost = np.array([max(reached.values()) - reached[row.name] for row in cheapest])
+    drawn = {RULE: lost[answers.redraw(cheapest)]}
+    fixed = {LORA: _lora(cheapest), SLOGAN: _slogan(cheapest)}
+    drawn |= {rule: lost[[cheapest.index(row)]] for rule, row in fixed.items() if row}
+    return {rule: (float((some <= MARGIN + 1e-9).mean()), float(some.mean())) for rule, some in drawn.items()}
+
+
+def over_tasks(found: Sequence[Mapping[str, tuple[float, float]]]) -> list[Regret]:
+    """Each rule over the tasks it can be applied to, as `of_task` found them."""
+    rules: dict[str, list[tuple[float, float]]] = {}
+    for rule, pair in (item for one in found for item in one.items()):
+        rules.setdefault(rule, []).append(pair)
+    return [_over(rule, pairs) for rule, pairs in rules.items()]
+
+
+def _lora(rows: Sequence[Row]) -> Row | None:
+    """LoRA at the highest rank that has been run."""
+    named = [row for row in rows if row.record.method.startswith("lora")]
+    return max(named, key=lambda row: row.record.rank or 0, default=None)
+
+
+def _slogan(rows: Sequence[Row]) -> Row | None:
+    """RAG for knowledge, full fine-tuning for behaviour."""
+    method = "rag" if rows[0].record.probes == "knowledge" else "full"
+    return next((row for row in rows if row.record.method == method), None)
+
+
+def _over(rule: str, pairs: Sequence[tuple[float, float]]) -> Regret:
+    within, mean = np.array(pairs).T
+    left_out = [float(np.delete(within, task).mean()) for task in range(len(within))] if len(within) > 1 else within
+    return Regret(rule, float(within.mean()), float(mean.mean()), float(min(left_out)), len(within))
