@@ -100,6 +100,7 @@ def check(
     from harness.check.margins import read_margins
 
     if run:
+        from harness import quiet  # noqa: F401  # isort: skip  (before the libraries)
         from harness.fill import fill
 
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

@@ -40,7 +40,7 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
     place of the configuration's.
     """
     for word in [*words, *_overrides(baseline), *_overrides(candidate)]:
-        if word.split("=", 1)[0].lstrip("+") in _CHOSEN_HERE:
+        if _name(word) in _CHOSEN_HERE:
             raise UserError(f"{word}: how many seeds are run is worked out; gate.seeds=N sets their number.")
     sides = {"--baseline": _overrides(baseline), "--candidate": _overrides(candidate)}
     cells = {side: _by_task(side, sweep.compositions([*words, *own])) for side, own in sides.items()}
@@ -52,13 +52,22 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
     trained = sum(next(iter(of.values())).trains for of in cells.values())
     available = {task.name: len(task.splits["test"]) for task in tasks.values()}
     made = plan(available, trained, gate, first.config["max_eval_examples"])
-    extent = [f"task={','.join(tasks)}", f"max_eval_examples={max(made.items.values())}"]
-    extent.append(f"seed={','.join(map(str, range(made.seeds)))}")
-    wanted = {side: _folders([*words, *own, *extent], tasks) for side, own in sides.items()}
+    extent = {
+        "task": ",".join(tasks),
+        "max_eval_examples": max(made.items.values()),
+        "seed": ",".join(map(str, range(made.seeds))),
+    }
+    both = [
+        *(word for word in words if _name(word) not in extent),
+        *(f"{name}={what}" for name, what in extent.items()),
+    ]
+    wanted = {side: _folders([*both, *own], tasks) for side, own in sides.items()}
     _announce(made, sides, [folder for of in wanted.values() for some in of.values() for folder in some])
-    for own in sides.values():
-        if sweep.main(["-m", *words, *own, *extent]) == sweep.WRONG:
+    for side, own in sides.items():
+        if sweep.main(["-m", *both, *own]) == sweep.WRONG:
             raise UserError("No check: the configuration of its runs is wrong (see above).")
+        if left := [folder for some in wanted[side].values() for folder in some if not (folder / RECORD_FILE).exists()]:
+            raise UserError(f"No check: {len(left)} runs of {side} were not made; the same command goes on from there.")
     results = Path(first.config["results"])
     found = {side: {task: _read(some, results) for task, some in of.items()} for side, of in wanted.items()}
     return Filled(found["--baseline"], found["--candidate"], made)
@@ -71,6 +80,11 @@ def _overrides(side: str) -> list[str]:
         if "=" not in word:
             raise UserError(f"{side}: with --run a side is named by overrides, such as method=lora,rank=16.")
     return words
+
+
+def _name(word: str) -> str:
+    """What an override sets."""
+    return word.split("=", 1)[0].lstrip("+")
 
 
 def _by_task(side: str, cells: Sequence[Settings]) -> dict[str, Settings]:
@@ -88,6 +102,7 @@ def _common(cells: Mapping[str, Mapping[str, Settings]]) -> dict[str, Task]:
     refused: dict[str, str] = {}
     for of in cells.values():
         for name, settings in of.items():
+            settings.adaptation.check()
             tasks[name] = tasks.get(name) or settings.load_task()
             try:
                 sweep.check_cell(settings, tasks[name])
@@ -118,6 +133,4 @@ def _announce(made: Plan, sides: Mapping[str, Sequence[str]], folders: Sequence[
 
 
 def _read(folders: Sequence[Path], results: Path) -> list[StoredRecord]:
-    """The records that there are; a run that was stopped before it wrote one is missing and said by the check."""
-    paths = [folder / RECORD_FILE for folder in folders]
-    return [StoredRecord(read_record(path), path.parent, results) for path in paths if path.exists()]
+    return [StoredRecord(read_record(folder / RECORD_FILE), folder, results) for folder in folders]
