@@ -1,7 +1,7 @@
 """Whether the gate calls a method worse than itself: real trainings with many seeds, compared in groups (A/A).
 
     python benchmarks/same_method.py [--seeds 24] [--group 3] [--results results] [OVERRIDE ...]
-    python benchmarks/same_method.py model=tiny task=ticket_routing,clinical_shorthand training.learning_rate=1e-2
+    python benchmarks/same_method.py model=tiny ++training.learning_rate=1e-2
 
 Trains what `experiment=gate` trains as baseline with every seed (what is finished is skipped), then draws two groups of
 seeds without a common one, many times, and lets the gate judge one against the other on all tasks. Prints how often
