@@ -42,8 +42,16 @@ def as_markdown(decisions: Sequence[Decision], limits: Limits) -> str:
     parts = ["# What to do"]
     for decision in decisions:
         head, *lines = _block(decision, limits)
-        parts += [f"## {markdown(head)}", "\n".join(f"- {markdown(line.strip(), 600)}" for line in lines)]
+        parts += [f"## {markdown(head)}", "\n".join(map(_bullet, lines))]
     return "\n\n".join(parts) + "\n"
+
+
+def _bullet(line: str) -> str:
+    """A line of a block in a list: its label in bold, that of a reason left out."""
+    label, said = line[2:14].strip(), line[14:].strip()
+    if line[14:15] != " ":  # a sentence without a label
+        return f"- {markdown(line.strip(), 600)}"
+    return f"- {markdown(said, 600)}" if label == "why" else f"- **{label}**: {markdown(said, 600)}"
 
 
 def _block(decision: Decision, limits: Limits) -> Iterator[str]:
