@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import store, sweep
+from harness.check.cells import Runs
 from harness.check.plan import Gate, Plan, plan
 from harness.errors import NotApplicable, UserError
 from harness.records import RECORD_FILE, StoredRecord, read_record
 from harness.settings import Settings
 from harness.tasks import Task
 
-Runs = dict[str, list[StoredRecord]]
 _CHOSEN_HERE = ("seed", "seeds.train", "seeds.data", "seeds.demonstrations")
 
 

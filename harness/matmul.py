@@ -2,7 +2,7 @@
 
 torch multiplies float32 matrices by MKL, which takes its AVX-512 code on Intel's processors alone: an AMD processor
 that has AVX-512 runs the AVX2 code. oneDNN, which torch ships too and takes for bfloat16 and convolutions, asks the
-processor what it can do. Both compute in float32; sums are rounded in another order. What it brings: docs/speed.md.
+processor what it can do. Both compute in float32; sums are rounded in another order. What it brings: LOG.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import platform
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from harness.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -24,11 +26,14 @@ _library: Any = None
 
 
 def chosen() -> str:
-    """oneDNN or torch: what the environment variable says, else what suits the processor. Part of a run's identity."""
+    """oneDNN or torch: what the environment variable says, else what suits the processor. Part of a run's identity.
+
+    UserError where the variable says anything else.
+    """
     asked = os.environ.get(VARIABLE)
-    if asked in (ONEDNN, TORCH):
-        return asked
-    return ONEDNN if _amd_with_avx512() else TORCH
+    if asked and asked not in (ONEDNN, TORCH):
+        raise UserError(f"{VARIABLE}={asked}: known are {ONEDNN} and {TORCH}.")
+    return asked or (ONEDNN if _amd_with_avx512() else TORCH)
 
 
 def use_chosen() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness import matmul
+from harness.errors import UserError
 
 LEFT = torch.randn(96, 160, generator=torch.Generator().manual_seed(1))
 RIGHT = torch.randn(160, 224, generator=torch.Generator().manual_seed(2))
@@ -56,6 +57,9 @@ import torch, harness.warm
 from harness import matmul
 from harness.environment import describe_environment
 assert describe_environment("", 0)["matmul"] == {by!r} == matmul.in_use()
+with torch.profiler.profile() as seen:
+    torch.nn.Linear(160, 224)(torch.ones(96, 160))
+assert any("_linear_pointwise" in event.key for event in seen.key_averages()) == ({by!r} == "oneDNN")
 torch.manual_seed(0)
 layer, plain = torch.nn.Linear(160, 224), torch.nn.Linear(224, 96, bias=False)
 batch = torch.randn(4, 24, 160, requires_grad=True)
@@ -90,3 +94,9 @@ def test_onednn_is_taken_where_mkl_holds_back(tmp_path, monkeypatch, about, by):
     (tmp_path / "cpuinfo").write_text(about + "\nprocessor: 1\n")
     monkeypatch.setattr(matmul, "PROCESSORS", tmp_path / "cpuinfo")
     assert matmul.chosen() == by
+
+
+def test_a_wrong_name_is_said(monkeypatch):
+    monkeypatch.setenv(matmul.VARIABLE, "openblas")
+    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are oneDNN and torch"):
+        matmul.chosen()

@@ -6,8 +6,9 @@ from itertools import product
 
 import numpy as np
 import pytest
+import yaml
 
-from harness import stats
+from harness import places, stats
 from harness.check.gate import PASSES, judge
 from harness.check.paired import Paired, weigh
 from harness.check.plan import FEWEST_ITEMS, Gate, Plan, plan
@@ -89,3 +90,7 @@ def test_a_wrong_setting_is_named(given: dict[str, object], said: str) -> None:
 
 def test_without_settings_the_defaults_hold() -> None:
     assert Gate.of(None) == Gate() == Gate.of({"seeds": None})
+
+
+def test_the_experiment_assumes_what_the_default_is() -> None:
+    assert Gate.of(yaml.safe_load((places.CONF / "experiment" / "gate.yaml").read_text())["gate"]) == Gate()

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from harness.check.cells import Cell, only_cell, select
+from harness.check.cells import Cell, Runs, only_cell, select
 from harness.check.comparable import obstacles
 from harness.check.gate import PASSES, Judgement, judge
 from harness.check.margins import Margins
@@ -24,14 +24,11 @@ from harness.check.paired import pair, weigh
 from harness.check.reasons import ended, reasons
 from harness.check.resources import Ratio, ratios
 from harness.errors import UserError
-from harness.records import Record, StoredRecord
+from harness.records import Record
 from harness.report import measures
 from harness.report.escaping import plain
 
 __all__ = ["check", "compare"]
-
-Runs = dict[str, list[StoredRecord]]
-"""By task."""
 
 MAX_MISSING = 0.01
 NOTHING = "no item that both have scored, so nothing is known of it"

@@ -23,6 +23,10 @@ _GROUP, _RATE = "training", "learning_rate"
 _LEFT_OUT = ("model.about", f"{_GROUP}.{_RATE}")
 
 
+Runs = dict[str, list[StoredRecord]]
+"""By task."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A method on a task: runs that differ in their seed."""
@@ -59,9 +63,9 @@ class Cell:
         return [run for run, rows in zip(self.finished, self.rows, strict=True) if not rows]
 
 
-def select(selector: str) -> dict[str, list[StoredRecord]]:
+def select(selector: str) -> Runs:
     """The runs by task; UserError as in `harness.records.load`."""
-    found: dict[str, list[StoredRecord]] = {}
+    found: Runs = {}
     for stored in load_records(selector):
         found.setdefault(stored.record.task, []).append(stored)
     return found

@@ -6,7 +6,7 @@ where the lower end of the interval lies above the margin: in about Phi(margin /
 degrees of freedom that so few seeds leave (Satterthwaite).
 
 >>> plan({"ticket_routing": 1000, "house_style": 1000}, trained=2, gate=Gate(margin=0.05))
-Plan(items=100, seeds=5, ...)
+Plan(items={'ticket_routing': 200, 'house_style': 200}, seeds=3, ...)
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Gate:
     """What is asked of a check, and what is assumed of methods that are equal (conf/experiment/gate.yaml)."""
 
     margin: float = 0.05
-    item_sd: float = 0.3
+    item_sd: float = 0.2
     # of an item's difference between the two, each averaged over its seeds
-    seed_sd: float = 0.03
+    seed_sd: float = 0.02
     # of a method's value over training seeds
     seeds: int | None = None
     # None: as many as are needed
