@@ -266,16 +266,17 @@ def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> Non
 
 
 def test_items_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
+    """Full is right where zero-shot is wrong, by whole templates: 200 items tell them apart, four templates do not."""
     runs = [
-        (record("zero_shot", memory=400), first(20), right(0.45, 200, 3)),
-        (record("full", memory=2600), first(80), right(0.55, 200, 4)),
+        (record("zero_shot", memory=400), first(20), [1 - score for score in first(110, 200)]),
+        (record("full", memory=2600), first(80), first(110, 200)),
     ]
     root = answered(tmp_path, runs)
-    alone = only(root).strategy.probability
+    assert only(root).strategy.probability > 0.8
     for run in load_records(root):
-        lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(sorted(run.validated(), key=str))]
+        lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(run.validated())]
         (run.folder / VALIDATION_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert only(root).strategy.probability != alone
+    assert 0.4 < only(root).strategy.probability < 0.7
 
 
 def test_seeds_are_drawn_too(tmp_path: Path) -> None:
@@ -285,7 +286,7 @@ def test_seeds_are_drawn_too(tmp_path: Path) -> None:
         (record("full", memory=2600, seed=seed), first(80), first(right_ones, 200))
         for seed, right_ones in enumerate((60, 160))
     ]
-    assert 0.6 < only(answered(tmp_path, runs)).strategy.probability < 0.9
+    assert 0.6 < only(answered(tmp_path, runs)).strategy.probability < 0.78
 
 
 def test_regret_of_the_rule_and_of_rules_that_measure_nothing(tmp_path: Path) -> None:
