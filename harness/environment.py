@@ -111,12 +111,16 @@ def first_gpu() -> Any:
 
 
 def _processor() -> str:
+    """Its name, with family and model: a virtual machine may call processors of several generations the same."""
     info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    lines = info.read_text().splitlines() if info.exists() else []
+    first = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    if "model name" not in first:
+        return platform.processor() or platform.machine()
+    known = [
+        f"{what} {first[field]}" for what, field in (("family", "cpu family"), ("model", "model")) if field in first
+    ]
+    return first["model name"] + (f" ({', '.join(known)})" if known else "")
 
 
 def _threads() -> int | None:

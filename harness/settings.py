@@ -42,9 +42,10 @@ class Settings:
     config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        measure = {f"measure.{knob}": self.config["measure"].get(knob) for knob in _COUNTS}
-        for knob, least in {**_LIMITS, **dict.fromkeys(measure, 0)}.items():
-            value = measure[knob] if knob in measure else self.config[knob]
+        nested = {f"measure.{knob}": self.config["measure"].get(knob) for knob in _COUNTS}
+        nested["training.validation_rows"] = self.config["training"].get("validation_rows")
+        for knob, least in {**_LIMITS, **dict.fromkeys(nested, 0)}.items():
+            value = nested[knob] if knob in nested else self.config[knob]
             if value is not None and (not isinstance(value, int) or value < least):
                 raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
         if len(self.learning_rates) > 1 and self.validation_limit == 0:

@@ -84,6 +84,9 @@ def _rows(
 ) -> tuple[Rows, Rows]:
     """Tokenised rows to train on and to validate on."""
     encoder, longest = Encoder(models.load_tokenizer(settings.model)), settings.training["max_length"]
+    fewer = settings.training["validation_rows"]
+    if fewer is not None and fewer < len(validation):
+        validation = task.take("validation", fewer)
     rows, unseen = (Rows.encode(shown, encoder, part, longest) for part in (pool, validation))
     for form in _document_forms(settings.training["documents"]):
         rows += Rows.of_documents(task.training_corpus, encoder, form, longest)

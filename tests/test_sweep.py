@@ -78,6 +78,15 @@ def test_what_is_not_wanted_is_left_out_and_said(harness_run: Run, results: Path
     assert not list(results.rglob("validation.jsonl"))
 
 
+def test_fewer_rows_choose_the_epoch_and_all_still_answer_validation(harness_run: Run, results: Path) -> None:
+    assert harness_run("-m", "method=lora", "training.epochs=1", "training.validation_rows=0,1,3,null") == 0
+    trained = [(r["config"]["training"], r["training"]) for r in records(results)]
+    losses = {how["validation_rows"]: facts["best_validation_loss"] for how, facts in trained}
+    assert losses.pop(0) is None
+    assert len(set(losses.values())) == 3, "each over other rows"
+    assert len({r["validation"]["n"] for r in records(results)}) == 1
+
+
 def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -> None:
     harness_run("method=lora", "training.epochs=1", "training.learning_rate=1e-2")
     merged = records(results)[0]["inference"]["merged"]
@@ -199,6 +208,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
         (["max_eval_examples=0"], "max_eval_examples=0"),
         (["measure.latency_requests=-1"], "measure.latency_requests=-1"),
         (["method=lora", "training.learning_rate=[1e-3,1e-4]", "max_validation_examples=0"], "no validation rows"),
+        (["method=lora", "training.validation_rows=-1"], "training.validation_rows=-1"),
         (["task=folder", "task.path=/no/such/folder"], "no such folder"),
         (["training.epochs=3"], "epochs"),
         (["contxt=rag"], "contxt"),
