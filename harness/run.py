@@ -50,7 +50,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             before = task.training_corpus
             shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
 
-    base, training = adapt(settings, task, shown, pool, validation, meter, progress)
+    base, training, tried = adapt(settings, task, shown, pool, validation, meter, progress)
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
@@ -63,7 +63,8 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     with meter.spending("latency"):
         cached = prefix_cached(respondent, test)
     with meter.spending("validation"):
-        checked = answer(respondent, validation, "answering validation")
+        answered = tried if shown is context else []  # while a learning rate was chosen
+        checked = answered or answer(respondent, validation, "answering validation")
     with meter.spending("retention"):
         forgotten = retention(settings, base, progress) if settings.probes_retention else None
     flops = Matrices.of(base.model)

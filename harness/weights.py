@@ -19,7 +19,7 @@ import transformers
 from harness import adaptation, models, store
 from harness.contexts import Context
 from harness.errors import UserError
-from harness.evaluation import Respondent, answer, quality
+from harness.evaluation import Predictions, Respondent, answer, quality
 from harness.measure import Meter, now
 from harness.models import Base
 from harness.progress import Progress
@@ -40,14 +40,15 @@ def adapt(
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
-) -> tuple[Base, dict[str, Any] | None]:
-    """The adapted model, and what training it took (None where nothing is trained).
+) -> tuple[Base, dict[str, Any] | None, Predictions]:
+    """The adapted model, what training it took (None where nothing is trained), and its answers to validation.
 
     `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
+    Answers are there, in the context of training, where learning rates were tried.
     """
     if not settings.trains:
         with meter.phase("load"), meter.spending("load"):
-            return settings.adaptation.attach(settings.model), None
+            return settings.adaptation.attach(settings.model), None, []
     if not pool:
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
     with meter.spending("data"):
@@ -59,13 +60,13 @@ def adapt(
         if facts.exists():
             with meter.phase("load"), meter.spending("load"):
                 base = settings.adaptation.restore(settings.model, folder)
-            return base, {**json.loads(facts.read_text()), "shared": True}
-        base, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
+            return base, {**json.loads(facts.read_text()), "shared": True}, []
+        base, training, answers = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
         training["contaminated"] = meter.contaminated().get("training", [])
         if settings.measure["estimate"]:
             training["estimated"] = _estimated(settings, rows, training["gradient_checkpointing"])
         with meter.spending("save"):
-            return base, {**_keep(settings, base, training, folder), "shared": False}
+            return base, {**_keep(settings, base, training, folder), "shared": False}, answers
 
 
 def _estimated(settings: Settings, rows: Rows, checkpointing: bool) -> Any:
@@ -108,10 +109,10 @@ def _tune(
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
-) -> tuple[Base, dict[str, Any]]:
+) -> tuple[Base, dict[str, Any], Predictions]:
     """Train at each learning rate and keep the one that answers validation best; the loss decides between equals."""
     rates, began = settings.learning_rates, now()
-    best: tuple[Base, dict[str, Any]] | None = None
+    best: tuple[Base, dict[str, Any], Predictions] | None = None
     tried: dict[str, float] = {}
     peaks: dict[str, dict[str, int | None]] = {}
     for rate in rates:
@@ -119,27 +120,32 @@ def _tune(
         base, trial = _trial(settings, rows, unseen, rate, meter, progress.labelled(label))
         peaks = {**meter.peaks, **peaks}  # of the first trial: later ones have the best so far beside them
         meter.settle()
+        answers: Predictions = []
         if len(rates) > 1:
             respondent = Respondent(task, base, shown, settings.measure, progress)
             answers = answer(respondent, validation, f"validating {rate:g}")
             tried[f"{rate:g}"] = trial["validation_value"] = quality(task, answers, brief=True)["value"]
         if best is None or _merit(trial) > _merit(best[1]):
-            best = base, trial
+            best = base, trial, answers
     assert best is not None
     meter.peaks |= {phase: peaks[phase] for phase in ("load", "train")}
-    base, chosen = best
+    base, chosen, answers = best
     parts = {"training": "seconds", "validation": "validation_seconds", "save": "save_seconds", "load": "load_seconds"}
     spent = {part: chosen[name] for part, name in parts.items()}
     if tried:
         spent["tuning"] = now() - began - sum(spent.values())
     for part, seconds in spent.items():
         meter.spent[part] += seconds
-    return base, {
-        **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
-        "tried": tried or None,
-        "tuning_seconds": spent.get("tuning", 0.0),
-        "peak_memory_bytes": meter.headline("train"),
-    }
+    return (
+        base,
+        {
+            **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
+            "tried": tried or None,
+            "tuning_seconds": spent.get("tuning", 0.0),
+            "peak_memory_bytes": meter.headline("train"),
+        },
+        answers,
+    )
 
 
 def _trial(

@@ -120,6 +120,16 @@ def test_learning_rates_are_tried_on_validation_and_the_choice_is_recorded(harne
     assert record["training"]["tuning_seconds"] > 0
 
 
+def test_the_context_of_evaluation_is_validated_whatever_rates_were_tried_in(harness_run: Run, results: Path) -> None:
+    rates = "training.learning_rate=[1e-3,1e-2]"
+    assert harness_run("method=lora", "context=few_shot", "training.epochs=1", rates) == 0
+    (record,) = records(results)
+    (checked,) = results.glob("**/validation.jsonl")
+    prompts = [json.loads(line)["prompt_tokens"] for line in checked.read_text().splitlines()]
+    shown_in_training = record["training"]["tokens"] / record["training"]["examples"]
+    assert min(prompts) > 2 * shown_in_training  # demonstrations stand in these alone
+
+
 def test_a_cell_that_does_not_apply_is_listed_and_not_failed(
     harness_run: Run, results: Path, colours: Path, capfd: Any
 ) -> None:

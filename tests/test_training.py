@@ -232,7 +232,7 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     task = configured.load_task()
     shown = bind({"name": "zero_shot"}, task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    _, facts = weights.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
+    _, facts, _ = weights.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
     assert asked == [None, True]
     assert facts is not None
     assert facts["gradient_checkpointing"] is True
