@@ -129,6 +129,7 @@ def decide(
     ] = None,
     gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
     facts_change: Annotated[str, typer.Option(help="never | yearly | monthly | weekly | daily")] = "never",
+    private: Annotated[bool, typer.Option(help="What rows and documents say may not be in weights.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the decision as a page.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write it as a page for a browser.")] = None,
     as_json: AsJson = False,
@@ -145,6 +146,7 @@ def decide(
         requests=requests_per_month,
         hour=gpu_hour,
         changes=frequency("--facts-change", facts_change),
+        private=private,
     )
     found = choose(results, limits)
     for path, render in ((markdown, output.as_markdown), (html, output.as_html)):

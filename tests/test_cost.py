@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.records import Record
-from harness.report.cost import Prices, break_even, request_seconds, set_up_seconds
+from harness.report.cost import Prices, break_even, request_seconds, set_up_seconds, total
 from tests.invented import page_of, record
 
 
@@ -33,6 +33,12 @@ def test_set_up_counts_the_search_and_the_index_and_a_request_the_merged_adapter
     assert set_up_seconds(made) == 300  # its search took twice as long as its training
     assert request_seconds(made) == pytest.approx(0.06 * 0.85)
     assert set_up_seconds(record("rag")) == 1.2
+
+
+def test_the_whole_cost_is_set_up_and_requests_in_seconds_or_in_money() -> None:
+    lora = costing("lora", 100.0, 250)
+    assert total(lora, Prices()) == pytest.approx(100 + 1000 * 0.25)
+    assert total(lora, Prices(hour=36, requests_per_month=2000)) == pytest.approx((100 + 2000 * 0.25) * 36 / 3600)
 
 
 def test_the_report_says_from_how_many_requests_on_and_at_which_price(tmp_path: Path) -> None:

@@ -166,6 +166,27 @@ def test_facts_that_change_do_not_belong_into_weights(tmp_path: Path) -> None:
     assert only(root, Limits(changes=52 / 12)).strategy.row.name == "rag"
 
 
+def test_what_is_private_does_not_belong_into_weights_and_the_source_of_that_is_said(tmp_path: Path) -> None:
+    runs = [
+        (record("few_shot", memory=540), first(60), first(60)),
+        (record("lora", memory=900, rank=8), first(80), first(80)),
+    ]
+    root = answered(tmp_path, runs)
+    assert "Carlini" not in said(root).output
+    done = said(root, "--private").output
+    assert "recommended  few_shot" in done
+    assert "lora r8 is out: private rows are in its weights" in done
+    assert "Carlini et al. 2021" in done
+
+
+def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> None:
+    runs = [(record(method, memory=memory), first(50), first(50)) for method, memory in (("rag", 400), ("full", 2600))]
+    root = answered(tmp_path, runs)
+    assert "cheapest: the least peak memory" in said(root).output
+    monthly = said(root, "--requests-per-month", "5e4", "--facts-change", "weekly").output
+    assert "the least machine time of a month of 50,000 requests, with its set-up, repeated as facts change" in monthly
+
+
 def test_the_cause_is_named_with_its_share_of_the_errors(tmp_path: Path) -> None:
     found = only(behaviour(tmp_path / "a")).diagnosis
     assert (found.cause, found.errors) == ("behaviour", 80)

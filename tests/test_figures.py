@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from harness.records import Record, load_records
-from harness.report.cohorts import gather
-from harness.report.figures import pareto, points_of
+from harness.report.cohorts import Cohort, gather
+from harness.report.cost import Prices
+from harness.report.figures import draw_figures, pareto, points_of
 from harness.report.measures import peak_memory
 from tests.invented import on, page_of, quickstart, record, store, table_rows
 
@@ -19,6 +20,7 @@ def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> No
         "memory.png",
         "latency.png",
         "training.png",
+        "cost.png",
         "rank.png",
     ]
     for link in links:
@@ -43,6 +45,19 @@ def test_the_pareto_front_is_what_nothing_cheaper_is_better_than(tmp_path: Path)
 
 def test_without_training_there_is_no_figure_of_its_time(tmp_path: Path) -> None:
     assert "-training.png" not in page_of(tmp_path, record("zero_shot"), record("rag"))
+
+
+def test_a_price_and_a_number_of_requests_are_what_the_axis_of_cost_says(tmp_path: Path) -> None:
+    store(tmp_path, record("zero_shot"), record("lora", rank=8))
+    (cohort,) = gather(load_records(str(tmp_path)), [])
+    free, priced = Prices(), Prices(hour=36, requests_per_month=2e5)
+    assert "set-up and 1,000 requests (s)" in drawn(cohort, free)
+    assert "cost of set-up and 200,000 requests at 36 an hour" in drawn(cohort, priced)
+
+
+def drawn(cohort: Cohort, prices: Prices) -> str:
+    (drawing,) = [d for d in draw_figures(cohort, prices) if d.name.endswith("-cost.png")]
+    return drawing.svg
 
 
 def test_one_rank_alone_makes_no_figure_by_rank(tmp_path: Path) -> None:

@@ -8,16 +8,16 @@ validation items and training seeds on which the same rule takes the same method
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
+from harness.decide.answers import Answers
 from harness.decide.limits import Limits, learned_facts, request_seconds
-from harness.records import Record, StoredRecord
+from harness.records import Record
 from harness.report import measures
 from harness.report.cohorts import Cohort, Row
 from harness.report.cost import set_up_seconds
@@ -25,10 +25,8 @@ from harness.report.cost import set_up_seconds
 UNTRAINED = "zero_shot"
 MARGIN = 0.02
 LEVEL = 0.05
-DRAWS = 2000
 NOT_CHOSEN = ("oracle",)
 """Contexts with the gold passage, which is not there when the method is used: an upper bound, nothing to choose."""
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -147,66 +145,23 @@ def _reversed(costs: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(-value for value in costs)
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What rows score on the validation items that all of them have answered."""
-
-    scores: Mapping[str, Floats]
-    # by the row's name; shape (seeds, items)
-    clusters: tuple[Hashable, ...]
-    # which items belong together; an item without a cluster is one of its own
-
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> Answers | None:
-        """None where a run has kept no answers, or fewer than two items are shared."""
-        found = {row.name: [_by_item(run) for run in row.runs] for row in rows}
-        every = [lines for runs in found.values() for lines in runs]
-        shared = sorted(set.intersection(*map(set, every))) if every else []
-        if len(shared) < 2:
-            return None
-        scores = {name: np.array([[run[i]["score"] for i in shared] for run in runs]) for name, runs in found.items()}
-        named = (every[0][item].get("cluster") for item in shared)
-        clusters = tuple(item if cluster is None else cluster for item, cluster in zip(shared, named, strict=True))
-        return cls(scores, clusters)
-
-    def compare(self, row: Row, other: Row) -> stats.Comparison:
-        return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.clusters)
-
-    def redraw(self, rows: Sequence[Row], draws: int = DRAWS) -> NDArray[np.int64]:
-        """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,).
-
-        Clusters of items are drawn, the same for all rows, and each row's own seeds; the test of sameness is left out.
-        """
-        random = np.random.default_rng(0)
-        units, of_item = np.unique(np.array([str(cluster) for cluster in self.clusters]), return_inverse=True)
-        weights = _drawn(random, len(units), draws)[:, of_item]
-        means = np.array([self._mean(self.scores[row.name], weights, random) for row in rows])
-        return (means >= means.max(0) - MARGIN - 1e-9).argmax(0)
-
-    @staticmethod
-    def _mean(scores: Floats, weights: Floats, random: np.random.Generator) -> Floats:
-        """Weighted means of resampled seeds; weights: shape (draws, items)."""
-        seeds = _drawn(random, len(scores), len(weights)) / len(scores)
-        return ((seeds @ scores) * weights).sum(1) / weights.sum(1)
-
-
-def _drawn(random: np.random.Generator, count: int, draws: int) -> Floats:
-    """How often each of so many is drawn with replacement; shape (draws, count)."""
-    return random.multinomial(count, np.full(count, 1 / count), size=draws).astype(float)
-
-
-def _by_item(run: StoredRecord) -> dict[str, dict[str, Any]]:
-    return {str(line["id"]): line for line in run.validated() if line.get("score") is not None}
-
-
 def by_cost(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]]) -> list[Row]:
     return sorted(rows, key=lambda row: (costs[row.name], row.name))
+
+
+def taken_when_redrawn(rows: Sequence[Row], answers: Answers) -> NDArray[np.int64]:
+    """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,).
+
+    The test of sameness is left out.
+    """
+    means = answers.redraw(rows)
+    return (means >= means.max(0) - MARGIN - 1e-9).argmax(0)
 
 
 def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], answers: Answers) -> dict[str, float]:
     """Share of the draws in which each row is taken."""
     cheapest = by_cost(rows, costs)
-    drawn = answers.redraw(cheapest)
+    drawn = taken_when_redrawn(cheapest, answers)
     return {row.name: float((drawn == place).mean()) for place, row in enumerate(cheapest)}
 
 

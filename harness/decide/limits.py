@@ -36,6 +36,8 @@ class Limits:
     # what the machine costs
     changes: float = 0.0
     # of the facts, a month
+    private: bool = False
+    # what rows and documents say may not be in weights
 
     def broken(self, record: Record) -> list[str]:
         """Which limits a method breaks, each as what it needs; a figure that is not known breaks its limit."""
@@ -52,6 +54,8 @@ class Limits:
             yield f"training {as_seconds(training)}"
         if self.changes >= OFTEN and learned_facts(record):
             yield "facts that change are in its weights"
+        if self.private and record.training:
+            yield "private rows are in its weights"
 
 
 def learned_facts(record: Record) -> bool:

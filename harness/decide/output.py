@@ -26,6 +26,10 @@ STALE = (
     "facts that change monthly or more often are kept in documents, not in weights, which would have to be trained at "
     "each change (Lewis et al. 2020 replace a model's knowledge by replacing its index)"
 )
+PRIVATE = (
+    "what is private stays out of weights, which can give their training rows back word for word (Carlini et al. 2021) "
+    "and lose none without training again; an example or a passage is left out of the next prompt"
+)
 
 
 def as_html(decisions: Sequence[Decision], limits: Limits) -> str:
@@ -103,7 +107,7 @@ def _need(excluded: Excluded) -> tuple[float, float]:
 def why(decision: Decision, limits: Limits) -> list[str]:
     """Sentences, the most important first."""
     return [
-        *_of_choice(decision),
+        *_of_choice(decision, limits),
         *_of_limits(decision, limits),
         *_of_cause(decision.diagnosis),
         *_next(decision),
@@ -134,13 +138,14 @@ def _next(decision: Decision) -> Iterator[str]:
         yield f"next: {FEWEST_SEEDS} training seeds of {' and '.join(few)}; what seeds change is not known yet"
 
 
-def _of_choice(decision: Decision) -> Iterator[str]:
+def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
     strategy = decision.strategy
     if strategy is None:
         return
     if len(strategy.alike) > 1:
         others = ", ".join(plain(row.name) for row in strategy.alike if row is not strategy.row)
         yield f"the cheapest of those within {100 * MARGIN:.0f} points of the best on validation: {others}"
+        yield f"cheapest: {_cheapest(limits)}"
     else:
         yield "the highest validation value; no other method comes within 2 points of it"
     if strategy.could_lose is not None and strategy.row is not strategy.best:
@@ -153,11 +158,20 @@ def _of_choice(decision: Decision) -> Iterator[str]:
         yield "fewer than three training seeds: this checkpoint, not this method"
 
 
+def _cheapest(limits: Limits) -> str:
+    if limits.requests is None:
+        return "the least peak memory, then the shortest set-up; with a number of requests, the least machine time"
+    repeated = ", repeated as facts change" if limits.changes else ""
+    return f"the least machine time of a month of {limits.requests:,.0f} requests, with its set-up{repeated}"
+
+
 def _of_limits(decision: Decision, limits: Limits) -> Iterator[str]:
     for excluded in decision.excluded:
         yield f"{plain(excluded.row.name)} is out: {', '.join(excluded.why)}"
     if any(learned_facts(excluded.row.record) for excluded in decision.excluded) and limits.changes:
         yield STALE
+    if limits.private and any(excluded.row.record.training for excluded in decision.excluded):
+        yield PRIVATE
 
 
 def _of_cause(found: Diagnosis | None) -> Iterator[str]:

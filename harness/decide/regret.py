@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.decide.choose import MARGIN, Answers, by_cost, candidates, cost
+from harness.decide.answers import Answers
+from harness.decide.choose import MARGIN, by_cost, candidates, cost, taken_when_redrawn
 from harness.decide.limits import Limits
 from harness.report import measures
 from harness.report.cohorts import Cohort, Row
@@ -50,7 +51,7 @@ def of_task(cohort: Cohort) -> dict[str, tuple[float, float]]:
         return {}
     cheapest = by_cost(rows, {row.name: cost(row.record, Limits()) for row in rows})
     lost = np.array([max(reached.values()) - reached[row.name] for row in cheapest])
-    drawn = {RULE: lost[answers.redraw(cheapest)]}
+    drawn = {RULE: lost[taken_when_redrawn(cheapest, answers)]}
     fixed = {LORA: _lora(cheapest), SLOGAN: _slogan(cheapest)}
     drawn |= {rule: lost[[cheapest.index(row)]] for rule, row in fixed.items() if row}
     return {rule: (float((some <= MARGIN + 1e-9).mean()), float(some.mean())) for rule, some in drawn.items()}

@@ -167,7 +167,7 @@ def write(order: Order) -> Chapter:
     from harness.report.figures import draw_figures  # matplotlib takes a second to load
 
     found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
-    drawings = draw_figures(found)
+    drawings = draw_figures(found, order.options.prices)
     text = "\n\n".join(section(found, drawings, compared := Comparisons.of(found), order.options))
     origins = "\n\n".join(_origins(found))
     return Chapter(
@@ -250,6 +250,8 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
     rates = [r for r in records if measures.number(r.training, "learning_rate") is not None]
     if any(measures.tries(r) > 1 for r in rates):
         yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
+        if any(r.training is None and r.context not in ("zero_shot", *NOT_CHOSEN) for r in records):
+            yield "Prompts had no trials: their wording, k and choice of examples are those of their methods' files."
     elif rates:
         yield "The learning rate was not tuned: each is the only one tried."
     if any(at(r.training, "shared") is True for r in records):

@@ -21,6 +21,7 @@ from harness.report.measures import number
 from harness.report.tables import Table
 from harness.report.units import MISSING, count, short
 
+REQUESTS = 1000  # that costs are shown for where no number is given
 _HOUR = 3600
 FORMULA = (
     "Set-up: training, the search for its learning rate, building an index. A request: the mean of single requests, "
@@ -54,6 +55,21 @@ def request_seconds(record: Record) -> float | None:
     return None if milliseconds is None else milliseconds / 1000
 
 
+def total(record: Record, prices: Prices) -> float | None:
+    """Set-up and a month's requests, or REQUESTS where none are given: seconds, or money where there is a price."""
+    each = request_seconds(record)
+    if each is None:
+        return None
+    seconds = set_up_seconds(record) + each * (prices.requests_per_month or REQUESTS)
+    return seconds if prices.hour is None else seconds / _HOUR * prices.hour
+
+
+def total_is(prices: Prices) -> str:
+    """What `total` is, as an axis says it."""
+    asked = f"set-up and {count(prices.requests_per_month or REQUESTS)} requests"
+    return f"machine time of {asked} (s)" if prices.hour is None else f"cost of {asked} at {prices.hour:g} an hour"
+
+
 def break_even(record: Record, other: Record) -> float | None:
     """Requests from which on `record` is cheaper than `other`: 0 where it always is, infinity where not for long."""
     each, others = request_seconds(record), request_seconds(other)
@@ -82,9 +98,9 @@ def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
     """A line a method: seconds, or money where a price is given."""
     unit = "seconds" if prices.hour is None else "money"
     month = prices.requests_per_month
-    headings = ["method", f"set-up ({unit})", f"1,000 requests ({unit})"]
+    headings = ["method", f"set-up ({unit})", f"{count(REQUESTS)} requests ({unit})"]
     lines = [
-        [markdown(row.name), _amount(set_up_seconds(row.record), prices), _amount(_each(row, 1000), prices)]
+        [markdown(row.name), _amount(set_up_seconds(row.record), prices), _amount(_each(row, REQUESTS), prices)]
         for row in rows
     ]
     if month:

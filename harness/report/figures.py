@@ -1,4 +1,4 @@
-"""The figures of a cohort: quality against memory, latency and forgetting, by rank and by labelled rows.
+"""The figures of a cohort: quality against memory, latency, training, cost and forgetting, by rank and by rows.
 
 Bars are 95 % intervals, names stand beside their points instead of in a legend. matplotlib is used without
 pyplot, so no window system and no global state are touched.
@@ -23,8 +23,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from harness.decide.choose import NOT_CHOSEN
 from harness.records import Record
-from harness.report import measures
+from harness.report import cost, measures
 from harness.report.cohorts import Cohort, Row
+from harness.report.cost import Prices
 from harness.report.drawing import POINT, Drawing
 from harness.report.escaping import plain, slug
 from harness.report.labels import SIZE, Label, place, spread, text_width
@@ -50,7 +51,7 @@ class Point:
     row: Row
 
 
-def draw_figures(cohort: Cohort) -> list[Drawing]:
+def draw_figures(cohort: Cohort, prices: Prices) -> list[Drawing]:
     """The figures for which the cohort has enough points."""
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
     memory = "resident memory" if _on_cpu(cohort) else "GPU memory"
@@ -60,6 +61,7 @@ def draw_figures(cohort: Cohort) -> list[Drawing]:
         ),
         "latency": lambda: scatter(cohort, measures.latency, "median latency of one request (ms)"),
         "training": lambda: scatter(cohort, _training_seconds, "training time (s)"),
+        "cost": lambda: scatter(cohort, lambda r: cost.total(r, prices), cost.total_is(prices)),
         "rank": lambda: by_rank(cohort),
         "rows": lambda: by_rows(cohort),
         "retention": lambda: forgetting(cohort),
@@ -68,6 +70,7 @@ def draw_figures(cohort: Cohort) -> list[Drawing]:
         "memory": f"against peak {memory}",
         "latency": "against median latency of one request",
         "training": "against training time",
+        "cost": f"against the {cost.total_is(prices)}",
         "rank": "by rank",
         "rows": "by the number of labelled rows",
         "retention": "against what was forgotten",
@@ -110,10 +113,10 @@ def _scaled(value: float | None, size: float) -> float | None:
     return None if value is None else value / size
 
 
-def points_of(cohort: Cohort, cost: Callable[[Record], float | None]) -> list[Point]:
+def points_of(cohort: Cohort, spent: Callable[[Record], float | None]) -> list[Point]:
     points = []
     for row in cohort.rows:
-        x, quality = cost(row.record), measures.quality(row.record)
+        x, quality = spent(row.record), measures.quality(row.record)
         if x is not None and quality is not None:
             low, high = quality.low, quality.high
             y = quality.value
@@ -121,9 +124,9 @@ def points_of(cohort: Cohort, cost: Callable[[Record], float | None]) -> list[Po
     return points
 
 
-def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: str) -> Figure | None:
-    """Quality against a cost: up and to the left is better. None where all cost the same."""
-    points = points_of(cohort, cost)
+def scatter(cohort: Cohort, spent: Callable[[Record], float | None], axis: str) -> Figure | None:
+    """Quality against what is spent: up and to the left is better. None where all spend the same."""
+    points = points_of(cohort, spent)
     if len({point.x for point in points}) < 2:
         return None
     figure, canvas, axes = _blank(cohort)
@@ -132,7 +135,7 @@ def scatter(cohort: Cohort, cost: Callable[[Record], float | None], cost_name: s
     _pareto_front(axes, points)
     for point in points:
         _dot(axes, point, point.x)
-    axes.set_xlabel(f"{cost_name}; dashed: nothing that costs less is better", color=INK)
+    axes.set_xlabel(f"{axis}; dashed: nothing that costs less is better", color=INK)
     labels = _labels(points)
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [point.x for point in points], widest)
