@@ -1,10 +1,11 @@
-"""The reference run, a task at a time: seed 0 with everything measured, then the other seeds for their quality.
+"""The reference run, a task at a time: seed 0 with everything measured, then other prompts, then the other seeds.
 
     python benchmarks/reference.py ticket_routing handbook_qa banking77=DIR squad=DIR [--seeds 1,2] [--results results]
 
-Seed 0 chooses each trained method's learning rate on validation; the other seeds draw other rows, demonstrations and
-initial weights and train at that rate. Time and memory are seed 0's. What is finished is skipped, so this can be
-stopped and started again; each command is printed before it runs.
+Seed 0 chooses each trained method's learning rate on validation, of two; few-shot and RAG have two numbers of
+demonstrations and passages, of which validation chooses as well. The other seeds draw other rows, demonstrations and
+initial weights and train at that rate; only their quality is measured, so time and memory are seed 0's. What is
+finished is skipped, so this can be stopped and started again; each command is printed before it runs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 
 from harness.records import Record, load_records
 
+OTHER_PROMPTS = (["method=few_shot", "context.k=8"], ["method=rag", "context.k=1"])
 QUALITY_ALONE = ["measure.latency_requests=0", "measure.merged_items=0"]
 
 
@@ -29,6 +31,8 @@ def main() -> None:
         task, _, folder = given.partition("=")
         words = [f"task={task}", *([f"task.source.path={folder}"] if folder else []), f"results={chosen.results}"]
         run(*words)
+        for prompt in OTHER_PROMPTS:
+            run(*words, *prompt)
         first = [s.record for s in load_records(f"{chosen.results}/reference,task={task},seed=0")]
         for record in (record for record in first if record.status == "ok" and varies(record)):
             run(*words, *again(record), f"seed={chosen.seeds}", *QUALITY_ALONE)
@@ -42,8 +46,9 @@ def varies(record: Record) -> bool:
 def again(record: Record) -> list[str]:
     """The method alone, at the rate that was chosen for it."""
     named = f"{record.method}_r{record.rank}" if record.method == "lora" else record.method
-    rate = [f"++training.learning_rate={record.training['learning_rate']:g}"] if record.training else []
-    return [f"method={named}", *rate]
+    if record.training:
+        return [f"method={named}", f"++training.learning_rate={record.training['learning_rate']:g}"]
+    return [f"method={named}", f"context.k={record.config['context']['k']}"]
 
 
 def run(*words: str) -> None:

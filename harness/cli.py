@@ -125,9 +125,11 @@ def decide(
     max_latency: Annotated[str | None, typer.Option(help="Such as 200ms; the median of single requests.")] = None,
     max_training: Annotated[str | None, typer.Option(help="Such as 2h; the search for the rate included.")] = None,
     requests_per_month: Annotated[
-        float | None, typer.Option(help="How much it is asked; methods compete by time.")
+        float | None, typer.Option(min=0, help="How much it is asked; methods compete by time.")
     ] = None,
-    gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
+    gpu_hour: Annotated[
+        float | None, typer.Option(min=0, help="What the machine costs an hour: costs in money.")
+    ] = None,
     facts_change: Annotated[str, typer.Option(help="never | yearly | monthly | weekly | daily")] = "never",
     private: Annotated[bool, typer.Option(help="What rows and documents say may not be in weights.")] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write the decision as a page.")] = None,

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 CONFIDENCE = 0.95
+LEVEL = 0.05
 POWER = 0.8
 FEWEST_SEEDS = 3
 """Training seeds from which on a conclusion is on the method and not on the checkpoint."""
@@ -52,7 +53,11 @@ class Comparison(Interval):
     @property
     def smallest_difference(self) -> float:
         """What this many items would have shown four times in five."""
-        return smallest_difference(self.n, self.sd)
+        return self.smallest_of(1)
+
+    def smallest_of(self, comparisons: int) -> float:
+        """The same where the level is shared among so many comparisons (Bonferroni, Holm's first step)."""
+        return smallest_difference(self.n, self.sd, level=LEVEL / comparisons, freedom=self.freedom)
 
     @property
     def error(self) -> float:
@@ -105,7 +110,7 @@ def mean_interval(scores: Sequence[float], clusters: Sequence[Hashable] | None =
     found = _mean(np.asarray(scores, float), clusters)
     if not math.isfinite(found.error):
         return Interval(found.mean, 0.0, 1.0, len(scores))
-    reach = _t(found.freedom) * found.error
+    reach = critical_t(found.freedom) * found.error
     return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), len(scores))
 
 
@@ -154,8 +159,9 @@ def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None)
     return max(1.0, (together / alone) ** 2)
 
 
-def _t(freedom: float) -> float:
-    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
+def critical_t(freedom: float, level: float = LEVEL) -> float:
+    """How many standard errors a difference must have to be claimed, two-sided."""
+    return float(special.stdtrit(freedom, 1 - level / 2)) if freedom > 0 else math.inf
 
 
 # Two methods on the same items
@@ -187,10 +193,22 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
     if not math.isfinite(mean.error):
         return Comparison(mean.mean, -math.inf, math.inf, n, 1.0, math.inf, name)
     if mean.error == 0:
-        return Comparison(mean.mean, mean.mean, mean.mean, n, float(mean.mean == 0), 0.0, name, mean.freedom)
-    reach = _t(mean.freedom) * mean.error
+        return _all_the_same(mean, n, name)
+    reach = critical_t(mean.freedom) * mean.error
     p = 2 * float(special.stdtr(mean.freedom, -abs(mean.mean) / mean.error))
     return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name, mean.freedom)
+
+
+def _all_the_same(mean: _Mean, n: int, name: str) -> Comparison:
+    """Every unit has the same difference: units that were not drawn may have another, anywhere from -1 to 1.
+
+    The share of such units is at most what Clopper and Pearson (1934) allow; p is that of the sign test.
+    """
+    units = mean.freedom + 1
+    alike = ((1 - CONFIDENCE) / 2) ** (1 / units)
+    p = 1.0 if mean.mean == 0 else min(1.0, 2 ** (1 - units))
+    low, high = (mean.mean * alike + sign * (1 - alike) for sign in (-1, 1))
+    return Comparison(mean.mean, low, high, n, p, 0.0, name, mean.freedom)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
@@ -286,7 +304,7 @@ def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None =
     if len(values) == 1 or (values == values.flat[0]).all():
         return interval(values[0].tolist(), clusters)
     found = _with_seeds(_mean(values.mean(0), clusters), [values])
-    reach = _t(found.freedom) * found.error if math.isfinite(found.error) else 1.0
+    reach = critical_t(found.freedom) * found.error if math.isfinite(found.error) else 1.0
     return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), values.shape[1])
 
 
@@ -367,11 +385,16 @@ def verdict(difference: Interval, margin: float) -> str:
     return "no_worse" if difference.low > -margin else "inconclusive"
 
 
-def smallest_difference(n: int, sd: float, power: float = POWER) -> float:
-    """The true difference that a two-sided test at 5 % finds with this power; sd: of an item's difference."""
-    if n < 2 or not math.isfinite(sd):
+def smallest_difference(
+    n: int, sd: float, power: float = POWER, level: float = LEVEL, freedom: float = math.inf
+) -> float:
+    """The true difference that a two-sided test finds with this power; sd: of an item's difference.
+
+    The quantiles are Student's, of the test and of the power (Bloom 1995).
+    """
+    if n < 2 or not math.isfinite(sd) or freedom <= 0:
         return math.inf
-    return _reach(power) * sd / math.sqrt(n)
+    return (critical_t(freedom, level) + float(special.stdtrit(freedom, power))) * sd / math.sqrt(n)
 
 
 def items_needed(difference: float, sd: float, power: float = POWER) -> int:

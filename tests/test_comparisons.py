@@ -172,7 +172,7 @@ def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(
     alone = interval_over_seeds([runs[1][1]])
     assert alone is not None
     assert expected.high - expected.low > 1.5 * (alone.high - alone.low), "seeds vary more than items here"
-    assert (row.record.memory or {})["train"]["allocated"] == 910 * MIB
+    assert (row.record.memory or {})["train"]["allocated"] == 920 * MIB, "what a machine must have"
 
 
 def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_path: Path) -> None:
@@ -202,3 +202,49 @@ def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_pat
     other = replace(other, training={**(other.training or {}), "tried": None, "learning_rate": 5e-2})
     (cohort,) = gather(load_records(str(store(tmp_path, tuned, taken, other))), [])
     assert sorted(len(row.runs) for row in cohort.rows) == [1, 2]
+
+
+def test_a_run_that_was_started_again_takes_the_place_of_the_one_that_failed(tmp_path: Path) -> None:
+    fine = [record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    before = replace(record("lora", rank=8, seed=0, status="crashed"), run_id="before")
+    (cohort,) = gather(load_records(str(store(tmp_path, *fine, before))), [])
+    assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 0, run before)", 1)]
+
+
+def test_the_ends_of_an_interval_have_no_mean_over_seeds(tmp_path: Path) -> None:
+    kept = {"change": -0.02, "low": -0.04, "high": 0.0, "n": 60}
+    runs = [record("lora", 0.5, rank=8, seed=seed, retention=kept) for seed in (0, 1)]
+    (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
+    assert cohort.rows[0].record.retention == {"change": -0.02, "low": None, "high": None, "n": 60}
+
+
+def test_what_could_have_been_found_shares_its_level_among_the_pairs_as_the_verdicts_do(tmp_path: Path) -> None:
+    comparisons = found(three(tmp_path))
+    pair = comparisons.pairs[0]
+    assert comparisons.smallest_difference(pair) > 1.1 * pair.found.smallest_difference
+
+
+def test_where_every_item_says_the_same_no_smallest_difference_is_claimed(tmp_path: Path) -> None:
+    same = [(record("full", 0.5, 0.5, memory=2600), answers(60)), (record("prefix", 0.5, 0.5), answers(60))]
+    page = write_report(str(scored(tmp_path / "results", same)), tmp_path / "report").page.read_text()
+    assert "smallest detectable" not in page
+    assert "four times in five" not in page
+
+
+def test_examples_are_of_a_seed_that_has_kept_its_answers(tmp_path: Path) -> None:
+    runs = [(record("lora", 0.6, rank=8, seed=seed), answers(72, seed)) for seed in range(2)]
+    runs.append((record("zero_shot", 0.3), answers(36, 9)))
+    root = scored(tmp_path / "results", runs)
+    for stored in load_records(str(root)):
+        if stored.record.method == "lora" and stored.record.seed == 0:
+            (stored.folder / PREDICTIONS_FILE).unlink()
+    assert "#### Item by item" in write_report(str(root), tmp_path / "report").page.read_text()
+
+
+def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Path) -> None:
+    runs = [(record("zero_shot", 0.3), answers(36, 9)), (record("full", 0.8), answers(96, 1))]
+    first = scored(tmp_path / "first", runs)
+    second = scored(tmp_path / "second", [(replace(run, run_id=f"{run.run_id}-2"), right) for run, right in runs])
+    page = write_report([str(first), str(second)], tmp_path / "report").page.read_text()
+    (heading,) = [line for line in page.split("#### Which methods differ")[1].splitlines() if "minus" in line]
+    assert all(f"minus zero_shot (results={folder})" in heading.replace("\\", "") for folder in (first, second))

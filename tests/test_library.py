@@ -69,6 +69,22 @@ def test_predictions_that_came_later_are_noticed(tmp_path: Path) -> None:
     assert "Which methods differ" in page(root)
 
 
+def test_answers_to_validation_that_changed_are_noticed(tmp_path: Path) -> None:
+    """They are what the choice is made on: full is told apart from zero-shot by the later ones."""
+    root = store(tmp_path / "results", record("zero_shot", 0.5, 0.5, memory=400), record("full", 0.6, 0.52))
+
+    def answer(full: list[int]) -> None:
+        for path in root.rglob("record.json"):
+            right = full if "full" in path.parent.name else [i % 2 for i in range(400)]
+            lines = [f'{{"id": "{i}", "score": {score}}}\n' for i, score in enumerate(right)]
+            (path.parent / "validation.jsonl").write_text("".join(lines))
+
+    answer([(i + 1) % 2 for i in range(400)])
+    assert "zero_shot has the highest validation value" in page(root)
+    answer([1 if i < 16 else i % 2 for i in range(400)])
+    assert "full has the highest validation value" in page(root)
+
+
 @pytest.mark.parametrize("broken", ["", "[]", '{"version": 1}', "not json"])
 def test_a_broken_cache_is_no_cache(tmp_path: Path, broken: str, cache: Path) -> None:
     root = store(tmp_path / "results", *quickstart())

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.records import Record, load_records
+from harness.records import Record, load_records, read_lines
 from harness.report import write_report
 from harness.store import draft_folder, save_run, slug, write
 
@@ -46,6 +46,14 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("{")
     with pytest.raises(UserError, match=r"record\.json: not a record"):
         load_records(str(tmp_path))
+
+
+@pytest.mark.parametrize("broken", ['{"id": "b", "sco', "[1]", '{"id": "b"}, {"id": "c"}'])
+def test_a_broken_line_of_predictions_is_named(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text(f'{{"id": "a"}}\n\n{broken}\n')
+    with pytest.raises(UserError, match=r"predictions\.jsonl, line 3: not an object"):
+        read_lines(path)
 
 
 def test_a_record_of_an_earlier_version_lacks_fields_and_loads(tmp_path: Path) -> None:

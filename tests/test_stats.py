@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy import special
 from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
@@ -289,3 +290,28 @@ def test_the_smallest_difference_is_found_four_times_in_five() -> None:
     assert items_needed(true, sd) == pytest.approx(n, abs=1)
     assert needed_error(true) == pytest.approx(sd / math.sqrt(n))
     assert smallest_difference(1, sd) == math.inf
+
+
+def test_few_clusters_and_many_pairs_show_less() -> None:
+    plain = smallest_difference(200, 0.4)
+    assert smallest_difference(200, 0.4, freedom=4) == pytest.approx(
+        plain * (special.stdtrit(4, 0.975) + special.stdtrit(4, 0.8)) / (special.ndtri(0.975) + special.ndtri(0.8))
+    )
+    found = compare(RNG.normal(0, 1, 200), np.zeros(200))
+    assert found.smallest_of(10) == pytest.approx(
+        smallest_difference(200, found.sd, level=0.005, freedom=found.freedom)
+    )
+    assert found.smallest_of(10) > found.smallest_difference
+
+
+def test_units_that_all_have_the_same_difference_leave_room_for_one_that_has_not() -> None:
+    """Hardly less than Tango's interval of as many pairs without a discordant one; the sign test's p."""
+    clusters = [i // 5 for i in range(200)]
+    same = compare([1.0] * 200, [1.0] * 200, clusters)
+    assert (same.low, same.high) == pytest.approx((tango(0, 0, 40).low, tango(0, 0, 40).high), rel=0.01)
+    assert same.p == 1.0
+    better = compare([0.75] * 4, [0.25] * 4)
+    assert (better.value, better.p) == (0.5, 0.125)
+    assert better.low < 0 < better.high < 1
+    certain = [compare([1.0] * 2 * units, [0.0] * 2 * units, [i // 2 for i in range(2 * units)]) for units in (5, 6)]
+    assert [(found.p < 0.05, found.low > 0) for found in certain] == [(False, False), (True, True)]

@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 from harness import stats
-from harness.stats import Comparison
+from harness.stats import LEVEL, Comparison
 
-LEVEL = 0.05
 ONE_SIDED = (1 - stats.CONFIDENCE) / 2
 FALL = 0.05  # of a single task, in its metric
 PASSES = ("better", "no_worse")

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.check.cells import Cell
-from harness.check.gate import LEVEL, Evidence, items_needed, seeds_needed
+from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
 from harness.records import Record
 from harness.report import measures
 from harness.report.escaping import plain
 from harness.report.measures import at
-from harness.stats import FEWEST_SEEDS
+from harness.stats import FEWEST_SEEDS, LEVEL
 
 
 def reasons(outcome: Outcome, alone: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -8,23 +8,23 @@ validation items and training seeds on which the same rule takes the same method
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
 from harness.decide.answers import Answers
-from harness.decide.limits import Limits, learned_facts, request_seconds
+from harness.decide.limits import Broken, Limits, learned_facts
 from harness.records import Record
 from harness.report import measures
 from harness.report.cohorts import Cohort, Row
-from harness.report.cost import set_up_seconds
+from harness.report.cost import index_seconds, request_seconds, training_seconds
+from harness.stats import LEVEL
 
-UNTRAINED = "zero_shot"
 MARGIN = 0.02
-LEVEL = 0.05
 NOT_CHOSEN = ("oracle",)
 """Contexts with the gold passage, which is not there when the method is used: an upper bound, nothing to choose."""
 
@@ -39,10 +39,14 @@ class Strategy:
     runner_up: Row | None
     alike: tuple[Row, ...]
     # not to be told from the best, the cheapest first
+    near: tuple[Row, ...]
+    # within MARGIN of the best and yet told from it, item by item
     could_lose: float | None
     # against the best, at most: the upper end of the paired interval; None without validation answers
     probability: float | None
     # that the rule takes the same method on other validation items
+    several_seeds: bool
+    # whether these were drawn too
     rival: Rival | None
     # None where the rule hardly ever takes another
 
@@ -53,14 +57,18 @@ class Rival:
 
     row: Row
     probability: float
-    items: int
-    # validation items on which the two could be told apart if they differed by MARGIN
+    items: int | None
+    # validation items on which the two could be told apart if they differed by MARGIN; None where all are alike
 
 
 @dataclass(frozen=True)
 class Excluded:
     row: Row
-    why: tuple[str, ...]
+    broken: tuple[Broken, ...]
+
+    @property
+    def why(self) -> tuple[str, ...]:
+        return tuple(one.need for one in self.broken)
 
 
 def recommend(cohort: Cohort) -> Strategy | None:
@@ -71,7 +79,7 @@ def recommend(cohort: Cohort) -> Strategy | None:
 
 def zero_shot(cohort: Cohort) -> Row | None:
     """The untouched model, where it has a quality."""
-    rows = (row for row in cohort.rows if row.record.method == UNTRAINED and measures.quality(row.record))
+    rows = (row for row in cohort.rows if row.record.method == measures.UNTRAINED and measures.quality(row.record))
     return next(rows, None)
 
 
@@ -87,21 +95,50 @@ def candidates(cohort: Cohort, limits: Limits) -> tuple[list[Row], list[Excluded
     return fitting, [Excluded(row, broken[row.name]) for row in rows if broken[row.name]]
 
 
+def no_candidates(cohort: Cohort) -> Iterator[tuple[Row, str]]:
+    """Methods of which nothing can be said, and why."""
+    for row in cohort.rows:
+        if row.record.status != "ok":
+            yield row, f"its run is {row.record.status}"
+        elif measures.validation(row.record) is None and row.record.context not in NOT_CHOSEN:
+            yield row, "it has no validation value"
+
+
 def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
     """The strategy among rows that are within the limits; at least one."""
-    values = {row.name: measures.validation(row.record) or 0.0 for row in rows}
-    costs = {row.name: cost(row.record, limits) for row in rows}
     answers = Answers.of(rows)
-    alike = _alike(rows, values, costs, answers)
-    taken, best = alike[0], max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
+    values = {row.name: _value(row, answers) for row in rows}
+    costs = {row.name: cost(row.record, limits) for row in rows}
+    best = max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
+    near = [row for row in rows if values[best.name] - values[row.name] <= MARGIN + 1e-9]
+    alike = by_cost([row for row in near if not _told_apart(best, row, answers)], costs)
+    taken = alike[0]
     others = sorted((row for row in rows if row is not taken), key=lambda row: (-values[row.name], costs[row.name]))
-    second = others[0] if others else None
-    if answers is None:
-        return Strategy(taken, best, second, tuple(alike), None, None, None)
-    loses = max(0.0, answers.compare(best, taken).high)
-    shares = _shares(rows, costs, answers)
-    rival = _rival(rows, taken, shares, answers)
-    return Strategy(taken, best, second, tuple(alike), loses, shares[taken.name], rival)
+    shares = _shares(rows, costs, answers) if answers else {}
+    known = answers is not None and taken.name in answers.scores and best.name in answers.scores
+    return Strategy(
+        row=taken,
+        best=best,
+        runner_up=others[0] if others else None,
+        alike=tuple(alike),
+        near=tuple(row for row in near if row not in alike),
+        could_lose=min(1.0, max(0.0, answers.compare(best, taken).high)) if answers and known else None,
+        probability=shares.get(taken.name),
+        several_seeds=answers is not None and answers.seeds > 1,
+        rival=_rival(rows, taken, shares, answers) if answers and known else None,
+    )
+
+
+def _value(row: Row, answers: Answers | None) -> float:
+    """On the validation items that all have answered; on its own where it has kept no answers."""
+    scores = answers.of_row(row) if answers else None
+    return (measures.validation(row.record) or 0.0) if scores is None else float(scores.mean())
+
+
+def _told_apart(best: Row, row: Row, answers: Answers | None) -> bool:
+    if answers is None or row is best or not {row.name, best.name} <= answers.scores.keys():
+        return False
+    return answers.compare(best, row).p < LEVEL
 
 
 def cost(record: Record, limits: Limits) -> tuple[float, ...]:
@@ -110,35 +147,21 @@ def cost(record: Record, limits: Limits) -> tuple[float, ...]:
     A method that has learned facts is trained again at every change, an index is built again; others are set up once.
     """
     needed, each = measures.peak_memory(record), request_seconds(record)
-    memory = needed if needed is not None else float("inf")
+    memory = needed if needed is not None else inf
     if limits.requests is None:
-        return memory, _set_up(record, limits), each if each is not None else float("inf")
+        return memory, _set_up(record, limits), each if each is not None else inf
     return month_seconds(record, limits), memory
 
 
 def month_seconds(record: Record, limits: Limits) -> float:
     """Machine seconds of the first month, set-up included; infinite where a request's time is not known."""
     each = request_seconds(record)
-    return _set_up(record, limits) + (limits.requests or 0.0) * each if each is not None else float("inf")
+    return _set_up(record, limits) + (limits.requests or 0.0) * each if each is not None else inf
 
 
 def _set_up(record: Record, limits: Limits) -> float:
-    repeats = 1 + limits.changes if learned_facts(record) or record.retrieval else 1.0
-    return repeats * set_up_seconds(record)
-
-
-def _alike(
-    rows: Sequence[Row],
-    values: Mapping[str, float],
-    costs: Mapping[str, tuple[float, ...]],
-    answers: Answers | None,
-) -> list[Row]:
-    """Rows as good as the best, the cheapest first."""
-    best = max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
-    near = [row for row in rows if values[best.name] - values[row.name] <= MARGIN + 1e-9]
-    if answers is not None:
-        near = [row for row in near if row is best or answers.compare(best, row).p >= LEVEL]
-    return by_cost(near, costs)
+    repeats = 1 + limits.changes
+    return training_seconds(record) * (repeats if learned_facts(record) else 1.0) + index_seconds(record) * repeats
 
 
 def _reversed(costs: tuple[float, ...]) -> tuple[float, ...]:
@@ -152,23 +175,24 @@ def by_cost(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]]) -> list
 def taken_when_redrawn(rows: Sequence[Row], answers: Answers) -> NDArray[np.int64]:
     """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,).
 
-    The test of sameness is left out.
+    Two methods are told apart by Student's t, with the standard errors that their answers have.
     """
     means = answers.redraw(rows)
-    return (means >= means.max(0) - MARGIN - 1e-9).argmax(0)
+    reach = np.minimum(MARGIN, answers.significant(rows, LEVEL)) + 1e-9
+    return (means.max(0) - means <= reach[:, means.argmax(0)]).argmax(0)
 
 
 def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], answers: Answers) -> dict[str, float]:
-    """Share of the draws in which each row is taken."""
-    cheapest = by_cost(rows, costs)
+    """Share of the draws in which each row is taken; of rows that have answers."""
+    cheapest = [row for row in by_cost(rows, costs) if row.name in answers.scores]
     drawn = taken_when_redrawn(cheapest, answers)
     return {row.name: float((drawn == place).mean()) for place, row in enumerate(cheapest)}
 
 
 def _rival(rows: Sequence[Row], taken: Row, shares: Mapping[str, float], answers: Answers) -> Rival | None:
-    others = [row for row in rows if row is not taken and shares[row.name] >= LEVEL]
+    others = [row for row in rows if row is not taken and shares.get(row.name, 0.0) >= LEVEL]
     if not others:
         return None
     rival = max(others, key=lambda row: shares[row.name])
-    apart = answers.scores[taken.name].mean(0) - answers.scores[rival.name].mean(0)
-    return Rival(rival, shares[rival.name], stats.items_needed(MARGIN, float(np.std(apart, ddof=1))))
+    apart = answers.over_items(taken, rival).sd
+    return Rival(rival, shares[rival.name], stats.items_needed(MARGIN, apart) if 0 < apart < inf else None)

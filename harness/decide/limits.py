@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
+from typing import NamedTuple
 
 from harness.errors import UserError
 from harness.records import Record
 from harness.report import measures
-from harness.report.cost import set_up_seconds
+from harness.report.cost import training_seconds
 from harness.report.units import short
 
 BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -39,23 +41,37 @@ class Limits:
     private: bool = False
     # what rows and documents say may not be in weights
 
-    def broken(self, record: Record) -> list[str]:
-        """Which limits a method breaks, each as what it needs; a figure that is not known breaks its limit."""
+    def broken(self, record: Record) -> list[Broken]:
+        """Which limits a method breaks; a figure that is not known breaks its limit."""
         return list(self._broken(record))
 
-    def _broken(self, record: Record) -> Iterator[str]:
-        memory, latency = measures.peak_memory(record), request_seconds(record)
-        training = set_up_seconds(record)
+    def _broken(self, record: Record) -> Iterator[Broken]:
+        memory, latency = measures.peak_memory(record), median_seconds(record)
+        trained = measures.number(record.training, "seconds") is not None
+        training = training_seconds(record) if trained else None
         if self.memory is not None and (memory is None or memory > self.memory):
-            yield f"memory {as_bytes(memory)}"
+            yield Broken.of(f"memory {as_bytes(memory)}", memory, self.memory)
         if self.latency is not None and (latency is None or latency > self.latency):
-            yield f"latency {as_seconds(latency)}"
-        if self.training is not None and record.training and training > self.training:
-            yield f"training {as_seconds(training)}"
+            yield Broken.of(f"latency {as_seconds(latency)}", latency, self.latency)
+        if self.training is not None and record.training and (training is None or training > self.training):
+            yield Broken.of(f"training {as_seconds(training)}", training, self.training)
         if self.changes >= OFTEN and learned_facts(record):
-            yield "facts that change are in its weights"
+            yield Broken("facts that change are in its weights", inf)
         if self.private and record.training:
-            yield "private rows are in its weights"
+            yield Broken("private rows are in its weights", inf)
+
+
+class Broken(NamedTuple):
+    """A limit that a method breaks."""
+
+    need: str
+    # what it needs instead
+    times: float
+    # that need over the limit; infinite where no higher limit would do
+
+    @classmethod
+    def of(cls, need: str, value: float | None, limit: float) -> Broken:
+        return cls(need, value / limit if value is not None and limit else inf)
 
 
 def learned_facts(record: Record) -> bool:
@@ -63,8 +79,8 @@ def learned_facts(record: Record) -> bool:
     return record.probes == "knowledge" and record.training is not None and record.context not in _FROM_DOCUMENTS
 
 
-def request_seconds(record: Record) -> float | None:
-    """The median of one request; merged where the adapter was merged."""
+def median_seconds(record: Record) -> float | None:
+    """Of one request; merged where the adapter was merged."""
     merged = measures.merged_latency(record)
     milliseconds = measures.latency(record) if merged is None else merged
     return None if milliseconds is None else milliseconds / 1000

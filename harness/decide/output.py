@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil, inf, isfinite
 from typing import Any
 
 from harness.decide import Decision, Limits
-from harness.decide.choose import MARGIN, Excluded, month_seconds
-from harness.decide.diagnosis import Diagnosis, Effect, Share
-from harness.decide.limits import as_bytes, as_seconds, learned_facts, request_seconds
+from harness.decide.choose import MARGIN, Excluded, Rival, Strategy, month_seconds, no_candidates
+from harness.decide.diagnosis import Diagnosis, Effect, Share, missing
+from harness.decide.limits import OFTEN, as_bytes, as_seconds, learned_facts, median_seconds
 from harness.report import html, measures
 from harness.report.cohorts import Row
-from harness.report.cost import set_up_seconds
+from harness.report.cost import REQUESTS, Prices, index_seconds, request_seconds, total, training_seconds
 from harness.report.escaping import markdown, plain
 from harness.report.units import with_interval
 from harness.stats import FEWEST_SEEDS
 
 MEANING = {
-    "behaviour": "the form is missing: training mends more than passages do",
-    "knowledge": "facts are missing: passages mend more than training without them does",
-    "capacity": "neither training nor passages mend much: a larger model may",
+    "behaviour": "the form is missing: training, examples or rules mend it",
+    "knowledge": "facts are missing: passages mend more than anything without them does",
+    "capacity": "nothing that was done to this model mends much: a larger one may",
     "none": "there is hardly an error to explain",
+    "unknown": "nothing mends much so far, and what could has not all been run",
 }
 STALE = (
     "facts that change monthly or more often are kept in documents, not in weights, which would have to be trained at "
@@ -60,7 +62,8 @@ def _bullet(line: str) -> str:
 
 def _block(decision: Decision, limits: Limits) -> Iterator[str]:
     key, strategy = decision.cohort.key, decision.strategy
-    yield plain(f"{key.task} on {key.model}, {key.items or 0:,} test items", 200)
+    device = f" on {key.device}" if key.device else ""
+    yield plain(f"{key.task}, {key.model}{device}, {key.items or 0:,} test items", 200)
     if strategy is None:
         yield f"  nothing fits: {nothing(decision)}"
     else:
@@ -80,28 +83,39 @@ def _measured(decision: Decision, row: Row) -> str:
 
 def _needs(row: Row, limits: Limits) -> str:
     record = row.record
-    parts = [as_bytes(measures.peak_memory(record)), f"{as_seconds(request_seconds(record))} a request"]
+    parts = [as_bytes(measures.peak_memory(record)), f"{as_seconds(median_seconds(record))} a request"]
     if record.training:
-        parts.append(f"{as_seconds(set_up_seconds(record))} of training")
-    if limits.hour is not None and limits.requests is not None and request_seconds(record) is not None:
-        price = month_seconds(record, limits) / 3600 * limits.hour
-        parts.append(f"{price:,.2f} in the first month for {limits.requests:,.0f} requests")
+        parts.append(f"{as_seconds(training_seconds(record))} of training")
+    if index_seconds(record):
+        parts.append(f"{as_seconds(index_seconds(record))} of indexing")
+    if request_seconds(record) is not None:
+        parts += _priced(row, limits)
     return ", ".join(parts)
 
 
+def _priced(row: Row, limits: Limits) -> Iterator[str]:
+    """Of the first month where requests are given, else of a price alone."""
+    if limits.requests is not None:
+        seconds = month_seconds(row.record, limits)
+        said = as_seconds(seconds) if limits.hour is None else f"{seconds / 3600 * limits.hour:,.2f}"
+        yield f"{said} in the first month for {limits.requests:,.0f} requests"
+    elif limits.hour is not None:
+        yield f"{total(row.record, Prices(limits.hour)) or 0.0:,.4g} for its set-up and {REQUESTS:,} requests"
+
+
 def nothing(decision: Decision) -> str:
-    """What to relax: of the methods that break the fewest limits, those with the least need."""
+    """What to relax: of the methods that break the fewest limits, the one that breaks them by least."""
     if not decision.excluded:
         return "no method has a validation value"
-    fewest = min(len(excluded.why) for excluded in decision.excluded)
-    nearest = min((e for e in decision.excluded if len(e.why) == fewest), key=_need)
+    nearest = min(decision.excluded, key=lambda excluded: (*_beyond(excluded), excluded.row.name))
     return f"{plain(nearest.row.name)} comes nearest, with {' and '.join(nearest.why)}"
 
 
-def _need(excluded: Excluded) -> tuple[float, float]:
-    record = excluded.row.record
-    memory = measures.peak_memory(record)
-    return memory if memory is not None else float("inf"), request_seconds(record) or float("inf")
+def _beyond(excluded: Excluded) -> tuple[int, float, float]:
+    """Limits broken, how many times over the furthest of them it is, and its memory."""
+    memory = measures.peak_memory(excluded.row.record)
+    furthest = max(broken.times for broken in excluded.broken)
+    return len(excluded.broken), furthest, memory if memory is not None else inf
 
 
 def why(decision: Decision, limits: Limits) -> list[str]:
@@ -109,6 +123,7 @@ def why(decision: Decision, limits: Limits) -> list[str]:
     return [
         *_of_choice(decision, limits),
         *_of_limits(decision, limits),
+        *_of_records(decision),
         *_of_cause(decision.diagnosis),
         *_next(decision),
     ]
@@ -117,21 +132,29 @@ def why(decision: Decision, limits: Limits) -> list[str]:
 def _next(decision: Decision) -> Iterator[str]:
     """What to run next: what is likeliest to change the choice."""
     strategy, cause = decision.strategy, decision.diagnosis.cause if decision.diagnosis else None
+    if decision.diagnosis is None:
+        yield "next: method=zero_shot, which every cause is measured from"
     records = decision.cohort.records
-    trained = [record for record in records if record.training and record.status == "ok"]
-    if cause == "behaviour" and not trained:
-        yield "next: method=lora, since nothing that was trained has been run"
-    elif cause == "knowledge" and not any(record.context == "rag" for record in trained):
+    reasons = {"lora": "since nothing that was trained", "rag": "since nothing with passages"}
+    reading = any(record.training and record.context == "rag" for record in records if record.status == "ok")
+    if cause == "knowledge" and not reading:
         yield "next: method=rag_lora, since no method has been trained to read passages"
-    elif cause == "capacity":
-        yield "next: a larger model; nothing that was done to this one mends much"
-    if strategy is None or strategy.rival is None:
-        return
-    rival = strategy.rival
+    elif cause != "none":
+        for method in missing(records):
+            yield f"next: method={method}, {reasons[method]} has been run"
+    if cause == "capacity":
+        yield "next: a larger model"
+    if strategy is not None and strategy.rival is not None:
+        yield from _between(strategy, strategy.rival)
+
+
+def _between(strategy: Strategy, rival: Rival) -> Iterator[str]:
+    """What would tell the choice from what is taken most often instead."""
     names = f"{plain(strategy.row.name)} and {plain(rival.row.name)}"
+    enough = f"; about {rival.items:,} would show a difference of {100 * MARGIN:.0f} points" if rival.items else ""
     yield (
         f"next: more validation items for {names}, which the draws take in {strategy.probability:.0%} and "
-        f"{rival.probability:.0%}; about {rival.items:,} would show a difference of {100 * MARGIN:.0f} points"
+        f"{rival.probability:.0%}{enough}"
     )
     few = [plain(row.name) for row in (strategy.row, rival.row) if row.record.training and len(row.runs) < FEWEST_SEEDS]
     if few:
@@ -142,20 +165,32 @@ def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
     strategy = decision.strategy
     if strategy is None:
         return
+    within = " within the limits" if decision.excluded else ""
     if len(strategy.alike) > 1:
         others = ", ".join(plain(row.name) for row in strategy.alike if row is not strategy.row)
-        yield f"the cheapest of those within {100 * MARGIN:.0f} points of the best on validation: {others}"
+        yield f"the cheapest of those within {100 * MARGIN:.0f} points of the best on validation{within}: {others}"
         yield f"cheapest: {_cheapest(limits)}"
     else:
-        yield "the highest validation value; no other method comes within 2 points of it"
+        yield f"the highest validation value{within}; {_none_near(strategy)}"
     if strategy.could_lose is not None and strategy.row is not strategy.best:
-        most = 100 * strategy.could_lose
+        most = ceil(100 * strategy.could_lose - 1e-9)
         best = plain(strategy.best.name)
-        yield f"it could be worse than {best} by {most:.0f} points at most (95 % interval, validation)"
+        yield f"it could be worse than {best} by {most} points at most (95 % interval, validation)"
     if strategy.probability is not None:
-        yield f"on other validation items and seeds the same rule takes it in {strategy.probability:.0%} of the draws"
+        drawn = "items and seeds" if strategy.several_seeds else "items"
+        yield f"on other validation {drawn} the same rule takes it in {strategy.probability:.0%} of the draws"
+    if strategy.row.record.training and measures.tries(strategy.row.record) < 2:
+        yield "its learning rate was not tuned; another may bring more"
     if len(strategy.row.runs) < FEWEST_SEEDS and strategy.row.record.training:
         yield "fewer than three training seeds: this checkpoint, not this method"
+
+
+def _none_near(strategy: Strategy) -> str:
+    points = f"{100 * MARGIN:.0f} points"
+    if not strategy.near:
+        return f"no other method comes within {points} of it"
+    near = ", ".join(plain(row.name) for row in strategy.near)
+    return f"within {points} of it are {near}, yet worse item by item (paired, 5 %)"
 
 
 def _cheapest(limits: Limits) -> str:
@@ -168,17 +203,42 @@ def _cheapest(limits: Limits) -> str:
 def _of_limits(decision: Decision, limits: Limits) -> Iterator[str]:
     for excluded in decision.excluded:
         yield f"{plain(excluded.row.name)} is out: {', '.join(excluded.why)}"
-    if any(learned_facts(excluded.row.record) for excluded in decision.excluded) and limits.changes:
+    yield from _price_of_limits(decision)
+    if any(learned_facts(excluded.row.record) for excluded in decision.excluded) and limits.changes >= OFTEN:
         yield STALE
     if limits.private and any(excluded.row.record.training for excluded in decision.excluded):
         yield PRIVATE
+
+
+def _price_of_limits(decision: Decision) -> Iterator[str]:
+    """How much more the best of what is out has."""
+    strategy = decision.strategy
+    if strategy is None or not decision.excluded:
+        return
+    own = measures.validation(strategy.row.record) or 0.0
+    out = max(decision.excluded, key=lambda excluded: measures.validation(excluded.row.record) or 0.0).row
+    more = (measures.validation(out.record) or 0.0) - own
+    if more > 0:
+        yield f"the limits cost {100 * more:.0f} points on validation, which {plain(out.name)} has more"
+
+
+def _of_records(decision: Decision) -> Iterator[str]:
+    """What is not known, or known less well than it looks."""
+    for row, said in no_candidates(decision.cohort):
+        yield f"{plain(row.name)} is not considered: {said}"
+    disturbed = measures.contaminated(decision.strategy.row.record) if decision.strategy else {}
+    for figure, remarks in disturbed.items():
+        yield f"its {figure} was disturbed: {plain('; '.join(remarks), 200)}"
+    if others := decision.other_cohorts:
+        yield f"{others} other set{'s' * (others > 1)} of runs of this task, of other items, data or devices, not used"
 
 
 def _of_cause(found: Diagnosis | None) -> Iterator[str]:
     if found is None:
         yield "cause unknown: there is no zero-shot run to start from"
         return
-    yield f"cause: {found.cause}, {MEANING[found.cause]}"
+    passages = "" if found.with_passages or found.cause == "none" else "; nothing was asked with passages"
+    yield f"cause: {found.cause}, {MEANING[found.cause]}{passages}"
     if found.errors is None:
         yield "from the means alone: the answers to each item were not kept"
     for share in found.shares:
@@ -205,18 +265,58 @@ def as_data(decisions: Sequence[Decision], limits: Limits) -> dict[str, Any]:
 
 
 def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
-    strategy, found = decision.strategy, decision.diagnosis
+    key, strategy, found = decision.cohort.key, decision.strategy, decision.diagnosis
     return {
         "task": decision.task,
-        "model": decision.cohort.key.model,
+        "model": key.model,
+        "device": key.device,
+        "items": key.items,
         "recommendation": strategy.row.name if strategy else None,
+        "best": strategy.best.name if strategy else None,
         "runner_up": strategy.runner_up.name if strategy and strategy.runner_up else None,
+        "alike": [row.name for row in strategy.alike] if strategy else [],
         "cause": found.cause if found else None,
         "why": why(decision, limits) if strategy else [f"nothing fits: {nothing(decision)}", *why(decision, limits)],
         "quality": strategy.row.record.quality if strategy else None,
+        "validation": strategy.row.record.validation if strategy else None,
+        "could_lose": strategy.could_lose if strategy else None,
         "probability": strategy.probability if strategy else None,
+        "rival": _rival(strategy.rival) if strategy and strategy.rival else None,
         "run_ids": [run.record.run_id for run in strategy.row.runs] if strategy else [],
-        "shares": {s.cause: {"share": s.share.value, "low": s.share.low, "high": s.share.high} for s in found.shares}
-        if found
-        else {},
+        "costs": {row.name: _costs(row, limits) for row in decision.cohort.rows if row.record.status == "ok"},
+        "excluded": {excluded.row.name: list(excluded.why) for excluded in decision.excluded},
+        "not_considered": {row.name: said for row, said in no_candidates(decision.cohort)},
+        "errors": found.errors if found else None,
+        "shares": {share.cause: _share_data(share) for share in found.shares} if found else {},
+        "effects": [_effect_data(effect) for effect in found.effects] if found else [],
     }
+
+
+def _rival(rival: Rival) -> dict[str, Any]:
+    return {"method": rival.row.name, "probability": rival.probability, "items": rival.items}
+
+
+def _costs(row: Row, limits: Limits) -> dict[str, float | None]:
+    """Bytes and seconds; None where one is not known."""
+    record, each = row.record, request_seconds(row.record)
+    known = each is not None and limits.requests is not None
+    return {
+        "memory_bytes": measures.peak_memory(record),
+        "training_seconds": training_seconds(record),
+        "index_seconds": index_seconds(record),
+        "request_seconds": each,
+        "median_request_seconds": median_seconds(record),
+        "month_seconds": month_seconds(record, limits) if known else None,
+    }
+
+
+def _share_data(share: Share) -> dict[str, Any]:
+    found = share.share
+    return {"share": found.value, "low": found.low, "high": found.high, "examples": list(share.examples)}
+
+
+def _effect_data(effect: Effect) -> dict[str, Any]:
+    """An end of an interval that reaches to infinity is None."""
+    found = effect.found
+    ends = {name: end if isfinite(end) else None for name, end in (("low", found.low), ("high", found.high))}
+    return {"what": effect.what, "better": effect.better, "worse": effect.worse, "value": found.value, **ends}

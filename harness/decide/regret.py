@@ -2,7 +2,8 @@
 
 For each task the rule takes a method on resampled validation items and seeds; regret is how much less that method
 reaches on all test items than the one that reaches most there. Two other rules beside it: always LoRA, and the slogan
-"train behaviour, retrieve knowledge". Neither looks at a measurement.
+"train behaviour, retrieve knowledge". Neither compares methods; of several ranks or settings of the one they name they
+have the best on validation.
 
 >>> over_tasks([of_task(cohort) for cohort in cohorts])
 [Regret('harness decide', within=0.97, mean=0.004, least=0.95, tasks=4), Regret('always LoRA', ...), ...]
@@ -45,36 +46,34 @@ def of_task(cohort: Cohort) -> dict[str, tuple[float, float]]:
     """
     rows = candidates(cohort, Limits())[0]
     reached = {row.name: quality.value for row in rows if (quality := measures.quality(row.record))}
-    rows = [row for row in rows if row.name in reached]
-    answers = Answers.of(rows) if len(rows) > 1 else None
-    if answers is None:
+    answers = Answers.of([row for row in rows if row.name in reached])
+    known = [row for row in rows if answers and row.name in answers.scores]
+    if answers is None or len(known) < 2:
         return {}
-    cheapest = by_cost(rows, {row.name: cost(row.record, Limits()) for row in rows})
+    cheapest = by_cost(known, {row.name: cost(row.record, Limits()) for row in known})
     lost = np.array([max(reached.values()) - reached[row.name] for row in cheapest])
     drawn = {RULE: lost[taken_when_redrawn(cheapest, answers)]}
-    fixed = {LORA: _lora(cheapest), SLOGAN: _slogan(cheapest)}
+    retrieves = cheapest[0].record.probes == "knowledge"
+    fixed = {LORA: _best_of("lora", cheapest), SLOGAN: _best_of("rag" if retrieves else "full", cheapest)}
     drawn |= {rule: lost[[cheapest.index(row)]] for rule, row in fixed.items() if row}
     return {rule: (float((some <= MARGIN + 1e-9).mean()), float(some.mean())) for rule, some in drawn.items()}
 
 
 def over_tasks(found: Sequence[Mapping[str, tuple[float, float]]]) -> list[Regret]:
-    """Each rule over the tasks it can be applied to, as `of_task` found them."""
-    rules: dict[str, list[tuple[float, float]]] = {}
-    for rule, pair in (item for one in found for item in one.items()):
-        rules.setdefault(rule, []).append(pair)
-    return [_over(rule, pairs) for rule, pairs in rules.items()]
+    """Each rule over the same tasks, those that all rules can be applied to, as `of_task` found them.
+
+    Where there are none, the rule alone over the tasks that have it.
+    """
+    all_rules = list(dict.fromkeys(rule for one in found for rule in one))
+    shared = [one for one in found if all(rule in one for rule in all_rules)]
+    if not shared:
+        all_rules, shared = [RULE], [one for one in found if RULE in one]
+    return [_over(rule, [one[rule] for one in shared]) for rule in all_rules if shared]
 
 
-def _lora(rows: Sequence[Row]) -> Row | None:
-    """LoRA at the highest rank that has been run."""
-    named = [row for row in rows if row.record.method.startswith("lora")]
-    return max(named, key=lambda row: row.record.rank or 0, default=None)
-
-
-def _slogan(rows: Sequence[Row]) -> Row | None:
-    """RAG for knowledge, full fine-tuning for behaviour."""
-    method = "rag" if rows[0].record.probes == "knowledge" else "full"
-    return next((row for row in rows if row.record.method == method), None)
+def _best_of(method: str, rows: Sequence[Row]) -> Row | None:
+    named = [row for row in rows if row.record.method == method]
+    return max(named, key=lambda row: measures.validation(row.record) or 0.0, default=None)
 
 
 def _over(rule: str, pairs: Sequence[tuple[float, float]]) -> Regret:

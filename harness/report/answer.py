@@ -5,14 +5,16 @@ The recommendation is `harness decide`'s without limits, made on validation; tes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from harness.decide.choose import NOT_CHOSEN, UNTRAINED, Strategy, recommend, zero_shot
+from harness.decide.choose import NOT_CHOSEN, Strategy, recommend, zero_shot
 from harness.records import Record
 from harness.report import measures
 from harness.report.cohorts import Cohort, Row
 from harness.report.comparisons import Comparisons, Pair, p_value
 from harness.report.escaping import markdown
+from harness.report.measures import UNTRAINED
 from harness.report.units import with_interval
 
 
@@ -84,15 +86,21 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
     pair = comparisons.between(chosen.row.name, least.name)
     assert pair is not None
     name, share = markdown(least.name), _share(least.row, chosen.row)
+    if not share:
+        return
     if least.name == UNTRAINED:  # of which it has been said already
-        yield f"{name} needs {share} (smallest detectable difference {_points(pair.found.smallest_difference)})."
+        yield f"{name} needs {share}{_detectable(comparisons, pair, ' ({})')}."
     else:
-        yield f"{name} cannot be told apart from it ({_shown(pair, least.name)}) and needs {share}."
+        difference = _points(pair.seen_from(least.name).value, signed=True)
+        detectable = _detectable(comparisons, pair, "; {}")
+        yield f"{name} cannot be told apart from it ({difference}{detectable}) and needs {share}."
 
 
-def _shown(pair: Pair, name: str) -> str:
-    found = pair.seen_from(name)
-    return f"{_points(found.value, signed=True)}; smallest detectable difference {_points(found.smallest_difference)}"
+def _detectable(comparisons: Comparisons, pair: Pair, form: str) -> str:
+    """Nothing where all items have the same difference, which leaves nothing to reckon with, or are one cluster."""
+    smallest = comparisons.smallest_difference(pair)
+    known = 0 < smallest < math.inf
+    return form.format(f"smallest detectable difference {_points(smallest)}") if known else ""
 
 
 def _points(difference: float, *, signed: bool = False) -> str:
@@ -111,4 +119,5 @@ def _share(row: Row, chosen: Row) -> str:
     memory, seconds = _costs(row)
     whole, whole_seconds = _costs(chosen)
     shares = [("memory", memory, whole), ("training time", seconds, whole_seconds)]
-    return " and ".join(f"{100 * own / of:.0f} % of its {what}" for what, own, of in shares if own and of)
+    known = [(what, own / of) for what, own, of in shares if 0 < own < math.inf and 0 < of < math.inf]
+    return " and ".join(f"{100 * share:.0f} % of its {what}" for what, share in known)

@@ -165,8 +165,8 @@ def _of_label(label: str, runs: list[StoredRecord]) -> Iterator[Row]:
 def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord]) -> Iterator[Row]:
     """Its seeds together; apart what has no quality, and runs of one seed, which must differ in what has no name."""
     measured = [run for run in members if measures.quality(run.record)]
-    times = Counter(run.record.seed for run in members)
-    together = [run for run in measured if times[run.record.seed] == 1]
+    times, measured_times = (Counter(run.record.seed for run in some) for some in (members, measured))
+    together = [run for run in measured if measured_times[run.record.seed] == 1]
     if together:
         yield Row.of(name, variant, together)
     for run in members:

@@ -6,6 +6,7 @@ scored; where runs share no items, or their predictions are missing, nothing is 
 
 from __future__ import annotations
 
+import math
 import statistics
 import string
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,7 @@ from harness.report.escaping import markdown
 from harness.report.scores import Shared
 from harness.report.tables import Table
 from harness.report.units import MISSING
-from harness.stats import Comparison
-
-LEVEL = 0.05
+from harness.stats import LEVEL, Comparison
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,10 @@ class Comparisons:
     def _by_names(self) -> Mapping[frozenset[str], Pair]:
         return {frozenset((pair.first.name, pair.second.name)): pair for pair in self.pairs}
 
+    def smallest_difference(self, pair: Pair) -> float:
+        """What would have been found four times in five, its level shared among all pairs."""
+        return pair.found.smallest_of(len(self.pairs))
+
     def alike(self, name: str) -> list[Cell]:
         """The cells that cannot be told apart from one."""
         said = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
@@ -153,7 +156,8 @@ def section(comparisons: Comparisons, cohort: Cohort, chosen: str | None) -> Ite
     if len(cells) < 2:
         return
     known = {cell.name for cell in cells}
-    against = [name for name in dict.fromkeys(("zero_shot", chosen)) if name is not None and name in known]
+    untouched = [cell.name for cell in cells if cell.row.record.method == measures.UNTRAINED]
+    against = [name for name in dict.fromkeys((*untouched, chosen)) if name in known]
     rows = [
         (
             markdown(cell.name),
@@ -188,8 +192,12 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
         f"with 95 % intervals of the pair alone; p: {tests}, corrected for all {count:,} pairs (Holm)."
     )
     yield "alike: methods that share a letter cannot be told apart at 5 %."
-    shown = statistics.median(pair.found.smallest_difference for pair in comparisons.pairs)
-    yield f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, uncorrected."
+    shown = statistics.median(comparisons.smallest_difference(pair) for pair in comparisons.pairs)
+    if math.isfinite(shown) and shown > 0:
+        yield (
+            f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, with p "
+            f"shared among all {count:,}."
+        )
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < stats.FEWEST_SEEDS:
         yield "Methods trained with fewer than three seeds: what is said is on these checkpoints, not on the methods."

@@ -40,12 +40,17 @@ class Prices:
 
 def set_up_seconds(record: Record) -> float:
     """Seconds before the first request; 0 for a prompt."""
-    spent = (
-        number(record.training, "seconds"),
-        number(record.training, "tuning_seconds"),
-        number(record.retrieval, "index_seconds"),
-    )
-    return sum(seconds for seconds in spent if seconds)
+    return training_seconds(record) + index_seconds(record)
+
+
+def training_seconds(record: Record) -> float:
+    """Seconds of training and of the search for its learning rate; 0 where nothing is trained."""
+    return sum(number(record.training, name) or 0.0 for name in ("seconds", "tuning_seconds"))
+
+
+def index_seconds(record: Record) -> float:
+    """Seconds of building an index; 0 without one."""
+    return number(record.retrieval, "index_seconds") or 0.0
 
 
 def request_seconds(record: Record) -> float | None:

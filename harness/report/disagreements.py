@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.report import scores
 from harness.report.comparisons import Cell, Comparisons
 from harness.report.escaping import code, markdown
 from harness.report.tables import Table
@@ -62,7 +63,8 @@ def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
 
 
 def _first_run(cell: Cell) -> Mapping[str, Mapping[str, Any]]:
-    return {prediction["id"]: prediction for prediction in cell.row.runs[0].predictions()}
+    run = next(run for run in cell.row.runs if scores.read(run))
+    return {prediction["id"]: prediction for prediction in run.predictions()}
 
 
 def _question(prediction: Mapping[str, Any]) -> str:

@@ -337,13 +337,13 @@ def _series(points: list[Point]) -> dict[str, list[Point]]:
 
 
 def _references(cohort: Cohort, methods: tuple[str, ...]) -> list[tuple[str, float, str]]:
-    """(name, mean quality over seeds, colour) of what the lines are to be compared with."""
+    """(name, quality, colour) of what the lines are to be compared with; of several settings the best on validation."""
     found = []
     for method in methods:
-        records = [r for r in cohort.records if r.method == method]
-        values = [quality.value for r in records if (quality := measures.quality(r))]
-        if values:
-            found.append((method, fmean(values), colour(records[0])))
+        rows = [row for row in cohort.rows if row.record.method == method and measures.quality(row.record)]
+        best = max(rows, key=lambda row: measures.validation(row.record) or 0.0, default=None)
+        if best is not None and (quality := measures.quality(best.record)):
+            found.append((plain(best.name, 24), quality.value, colour(best.record)))
     return found
 
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from harness import places
 from harness.errors import UserError
 from harness.records import (
-    PREDICTIONS_FILE,
     RECORD_FILE,
+    RUN_FILES,
     NewerSchema,
     Record,
     StoredRecord,
@@ -31,7 +31,7 @@ from harness.report import measures
 from harness.store import write
 
 BASELINES_FILE = "baselines.json"
-_VERSION = 1
+_VERSION = 2
 _SELECTED = ("run_id", "status", "task", "probes", "model", "method", "adaptation", "context", "train_context", "rank",
              "seed", "experiment")  # fmt: skip
 """Fields that a selector can ask for without the record being read."""
@@ -60,7 +60,7 @@ class Header(NamedTuple):
     root: Path
     # the results folder in which it was found
     stamp: Stamp
-    # times and sizes of its record and its predictions
+    # times and sizes of its files
     key: Key
     fields: dict[str, str]
 
@@ -135,7 +135,7 @@ def _entry(record: Record, stamp: Stamp) -> dict[str, Any]:
 
 
 def _stamp(files: Mapping[str, os.DirEntry[str]]) -> Stamp:
-    states = [files[name].stat() for name in (RECORD_FILE, PREDICTIONS_FILE) if name in files]
+    states = [files[name].stat() for name in RUN_FILES if name in files]
     return tuple(number for state in states for number in (state.st_mtime_ns, state.st_size))
 
 

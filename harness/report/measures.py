@@ -17,6 +17,8 @@ from harness.matmul import TORCH
 from harness.records import Record
 
 PHASES = ("load", "train", "infer")
+UNTRAINED = "zero_shot"
+"""The method that leaves the model and its prompt alone, which the others are measured from."""
 
 
 def at(part: Any, *path: str) -> Any:

@@ -1,6 +1,7 @@
 """A method's training seeds as one run: quality over items and seeds, every other figure the mean of the seeds'.
 
-A figure that was disturbed in one seed and not in another is taken from those where it was not.
+Of peaks of memory the highest is meant, since that is what a machine must have. A figure that was disturbed in one seed
+and not in another is taken from those where it was not.
 """
 
 from __future__ import annotations
@@ -26,11 +27,14 @@ def together(runs: Sequence[StoredRecord]) -> Record:
     if len(records) == 1:
         return records[0]
     parts = ("validation", "training", "inference", "retrieval", "retention", "memory", "seconds")
+    found = {part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))], part) for part in parts}
+    if found["retention"]:
+        found["retention"] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
     return replace(
         records[0],
         quality=_quality(runs),
         contaminated={figure: said for figure in _remarked(records) if (said := _remarks(records, figure))},
-        **{part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))]) for part in parts},
+        **found,
     )
 
 
@@ -51,17 +55,21 @@ def _quality(runs: Sequence[StoredRecord]) -> dict[str, Any]:
     return found | ends | {"unscored": int(unscored)}
 
 
-def mean(parts: Sequence[Any]) -> Any:
-    """Of numbers their mean, of dicts that of each field; of anything else the first that is known."""
+def mean(parts: Sequence[Any], name: str = "") -> Any:
+    """Of numbers their mean, of peaks of memory the highest, of dicts that of each field; else the first known."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
     if all(isinstance(part, dict) for part in known):
-        return {name: mean([part.get(name) for part in known]) for name in dict.fromkeys(n for p in known for n in p)}
+        of_memory = name if name == "memory" else ""
+        names = dict.fromkeys(field for part in known for field in part)
+        return {field: mean([part.get(field) for part in known], of_memory or field) for field in names}
     numbers = [part for part in known if isinstance(part, int | float) and not isinstance(part, bool)]
     if len(numbers) < len(known):
         return any(known) if all(isinstance(part, bool) for part in known) else known[0]
     finite = [number for number in numbers if math.isfinite(number)]
+    if finite and name in ("memory", "peak_memory_bytes"):
+        return max(finite)
     return (finite[0] if len(set(finite)) == 1 else fmean(finite)) if finite else None
 
 

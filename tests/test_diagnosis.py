@@ -1,0 +1,114 @@
+"""Why the untouched model fails, and what to run next."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from harness.records import PREDICTIONS_FILE, load_records
+from tests.deciding import answered, behaviour, first, knowledge, only, right, said
+from tests.invented import record, store
+
+
+def test_the_cause_is_named_with_its_share_of_the_errors(tmp_path: Path) -> None:
+    found = only(behaviour(tmp_path / "a")).diagnosis
+    assert (found.cause, found.errors) == ("behaviour", 80)
+    shares = {share.cause: round(share.share.value, 2) for share in found.shares}
+    assert shares == {"behaviour": 0.75, "knowledge": 0.0, "capacity": 0.25}
+    assert found.shares[0].examples == ("test-020", "test-021", "test-022")
+    found = only(knowledge(tmp_path / "b")).diagnosis
+    assert found.cause == "knowledge"
+    effects = {effect.what: round(effect.found.value, 2) for effect in found.effects}
+    assert effects["passages, trained"] == 0.6
+    assert effects["the gold passage instead of retrieved ones"] == 0.1
+
+
+@pytest.mark.parametrize(("zero", "other", "cause"), [(95, 96, "none"), (10, 11, "capacity")])
+def test_few_errors_have_no_cause_and_errors_that_nothing_mends_are_of_capacity(
+    tmp_path: Path, zero: int, other: int, cause: str
+) -> None:
+    runs = [(record("zero_shot"), first(zero), first(zero)), (record("full"), first(other), first(other))]
+    found = only(answered(tmp_path, runs)).diagnosis
+    assert found.cause == cause
+    assert "knowledge" not in {share.cause for share in found.shares}, "nothing was asked with passages"
+
+
+def test_without_answers_the_means_decide_and_it_is_said(tmp_path: Path) -> None:
+    store(tmp_path, record("zero_shot", 0.2, 0.2), record("full", 0.8, 0.8), record("rag", 0.3, 0.3))
+    found = only(str(tmp_path))
+    assert (found.diagnosis.cause, found.diagnosis.errors) == ("behaviour", None)
+    assert found.strategy.probability is None
+    assert "from the means alone" in said(str(tmp_path)).output
+
+
+def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> None:
+    runs = [
+        (record("zero_shot", memory=400), first(20), first(20)),
+        (record("full", memory=2600), first(80), right(0.50, 60, 1)),
+        (record("lora", memory=900, rank=8), first(80), right(0.50, 60, 2)),
+    ]
+    found = only(answered(tmp_path / "a", runs))
+    rival = found.strategy.rival
+    assert {found.strategy.row.name, rival.row.name} == {"lora r8", "full"}
+    assert 0.2 < rival.probability < 0.8
+    assert rival.items > 5000, "two points take thousands of items where half of them differ"
+    done = said(str(tmp_path / "a")).output
+    assert f"about {rival.items:,} would show a difference of 2 points" in done
+    assert "3 training seeds of lora r8 and full" in done
+    untrained = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))]
+    assert "next: method=lora" in said(answered(tmp_path / "b", untrained)).output
+    facts = [(record(m, probes="knowledge"), first(n), first(n)) for m, n in (("zero_shot", 5), ("rag", 60))]
+    assert "next: method=rag_lora" in said(answered(tmp_path / "c", facts)).output
+    clear = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 5), ("full", 90))]
+    assert "more validation items" not in said(answered(tmp_path / "d", clear)).output
+
+
+@pytest.mark.parametrize(
+    ("methods", "probes", "lacking"),
+    [
+        (("zero_shot",), "behaviour", ["lora"]),
+        (("zero_shot", "full"), "knowledge", ["rag"]),
+        (("zero_shot", "few_shot"), "knowledge", ["lora", "rag"]),
+    ],
+)
+def test_what_has_not_been_run_leaves_the_cause_unknown(
+    tmp_path: Path, methods: Sequence[str], probes: str, lacking: Sequence[str]
+) -> None:
+    """That nothing mends an error is no claim to make of methods that nobody has tried."""
+    root = answered(tmp_path, [(record(method, probes=probes), first(10), first(10)) for method in methods])
+    assert only(root).diagnosis.cause == "unknown"
+    done = said(root).output
+    assert [method for method in ("lora", "rag") if f"next: method={method}," in done] == lacking
+    assert "larger model" not in done
+
+
+def test_two_methods_with_passages_are_compared_over_the_same_passages(tmp_path: Path) -> None:
+    runs = [
+        (record("zero_shot", probes="knowledge"), first(5), first(5)),
+        (record("oracle", probes="knowledge"), first(60), first(60)),
+        (record("rag", probes="knowledge"), first(30), first(30)),
+        (record("lora", rank=8, probes="knowledge"), first(10), first(10)),
+        (record("full", probes="knowledge"), first(12), first(12)),
+        (record("rag_lora", rank=8, probes="knowledge"), first(70), first(70)),
+    ]
+    effects = {effect.what: effect for effect in only(answered(tmp_path, runs)).diagnosis.effects}
+    assert effects["training, with passages"].worse == "rag"
+    assert effects["passages, untrained"].better == "rag"
+    assert effects["passages, trained"].worse == "lora r8", "the same adaptation, though full has more"
+
+
+def test_errors_of_one_cluster_are_no_independent_ones(tmp_path: Path) -> None:
+    root = behaviour(tmp_path)
+
+    def width() -> float:
+        share = only(root).diagnosis.shares[0].share
+        return float(share.high - share.low)
+
+    alone = width()
+    for run in load_records(root):
+        lines = [{**line, "cluster": f"c{i // 20}"} for i, line in enumerate(run.predictions())]
+        (run.folder / PREDICTIONS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert width() > 2 * alone
