@@ -68,7 +68,8 @@ def test_the_data_of_a_decision(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert (task["task"], task["recommendation"], task["runner_up"]) == ("ticket_routing", "rag_lora r8", "rag")
     assert task["cause"] == "knowledge"
-    assert all(isinstance(line, str) for line in task["why"])
+    assert task["reasons"].keys() == {"why", "cause"}
+    assert all(isinstance(line, str) for said in task["reasons"].values() for line in said)
     assert task["run_ids"]
     assert (task["best"], task["alike"], task["errors"]) == ("rag_lora r8", ["rag_lora r8"], 95)
     assert task["costs"]["rag"]["request_seconds"] == pytest.approx(0.42 * 1.1)
@@ -183,4 +184,4 @@ def test_what_is_known_less_well_than_it_looks_is_said(tmp_path: Path) -> None:
     assert "its learning rate was not tuned" in done
     assert "its memory was disturbed: the machine was swapping" in done
     assert "1 other set of runs of this task" in done
-    assert "next: method=zero_shot, which every cause is measured from" in done
+    assert "method=zero_shot, which every cause is measured from" in done

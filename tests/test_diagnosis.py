@@ -59,9 +59,9 @@ def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> Non
     assert f"about {rival.items:,} would show a difference of 2 points" in done
     assert "3 training seeds of lora r8 and full" in done
     untrained = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))]
-    assert "next: method=lora" in said(answered(tmp_path / "b", untrained)).output
+    assert "method=lora, since" in said(answered(tmp_path / "b", untrained)).output
     facts = [(record(m, probes="knowledge"), first(n), first(n)) for m, n in (("zero_shot", 5), ("rag", 60))]
-    assert "next: method=rag_lora" in said(answered(tmp_path / "c", facts)).output
+    assert "method=rag_lora, since" in said(answered(tmp_path / "c", facts)).output
     clear = [(record(m), first(n), first(n)) for m, n in (("zero_shot", 5), ("full", 90))]
     assert "more validation items" not in said(answered(tmp_path / "d", clear)).output
 
@@ -81,7 +81,7 @@ def test_what_has_not_been_run_leaves_the_cause_unknown(
     root = answered(tmp_path, [(record(method, probes=probes), first(10), first(10)) for method in methods])
     assert only(root).diagnosis.cause == "unknown"
     done = said(root).output
-    assert [method for method in ("lora", "rag") if f"next: method={method}," in done] == lacking
+    assert [method for method in ("lora", "rag") if f"method={method}, since" in done] == lacking
     assert "larger model" not in done
 
 

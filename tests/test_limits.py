@@ -75,7 +75,7 @@ def test_what_is_private_does_not_belong_into_weights_and_the_source_of_that_is_
 def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> None:
     runs = [(record(method, memory=memory), first(50), first(50)) for method, memory in (("rag", 400), ("full", 2600))]
     root = answered(tmp_path, runs)
-    assert "cheapest: the least peak memory" in said(root).output
+    assert "cheapest is the least peak memory" in said(root).output
     monthly = said(root, "--requests-per-month", "5e4", "--facts-change", "weekly").output
     assert "the least machine time of a month of 50,000 requests, with its set-up, repeated as facts change" in monthly
 
@@ -83,7 +83,7 @@ def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> No
 def test_nothing_fits_is_exit_code_3_with_the_smallest_need(tmp_path: Path) -> None:
     done = said(behaviour(tmp_path), "--max-memory", "1MB")
     assert done.exit_code == 3
-    assert "nothing fits: zero_shot comes nearest, with memory 420 MiB" in done.output
+    assert "nothing fits zero_shot comes nearest, with memory 420 MiB" in done.output
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_the_nearest_is_the_one_that_breaks_its_limit_by_least(tmp_path: Path) -
         (record("full", memory=2600, p50=80), first(50), first(50)),
     ]
     done = said(answered(tmp_path, runs), "--max-latency", "40ms")
-    assert "nothing fits: full comes nearest, with latency 80 ms" in done.output
+    assert "nothing fits full comes nearest, with latency 80 ms" in done.output
 
 
 def test_training_that_is_not_known_breaks_its_limit(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from harness.report.units import with_interval
 from harness.stats import FEWEST_SEEDS
 
 MEANING = {
-    "behaviour": "the form is missing: training, examples or rules mend it",
-    "knowledge": "facts are missing: passages mend more than anything without them does",
-    "capacity": "nothing that was done to this model mends much: a larger one may",
+    "behaviour": "the form is missing, and training, examples or rules mend it",
+    "knowledge": "facts are missing, and passages mend more than anything without them does",
+    "capacity": "nothing that was done to this model mends much, and a larger one may",
     "none": "there is hardly an error to explain",
     "unknown": "nothing mends much so far, and what could has not all been run",
 }
@@ -47,32 +47,44 @@ def as_markdown(decisions: Sequence[Decision], limits: Limits) -> str:
     """The same as a page; names and items of the data mean nothing to markdown."""
     parts = ["# What to do"]
     for decision in decisions:
-        head, *lines = _block(decision, limits)
-        parts += [f"## {markdown(head)}", "\n".join(map(_bullet, lines))]
+        parts += [f"## {markdown(_head(decision))}", "\n".join(_bullets(decision, limits))]
     return "\n\n".join(parts) + "\n"
 
 
-def _bullet(line: str) -> str:
-    """A line of a block in a list: its label in bold, that of a reason left out."""
-    label, said = line[2:14].strip(), line[14:].strip()
-    if line[14:15] != " ":  # a sentence without a label
-        return f"- {markdown(line.strip(), 600)}"
-    return f"- {markdown(said, 600)}" if label == "why" else f"- **{label}**: {markdown(said, 600)}"
+def _bullets(decision: Decision, limits: Limits) -> Iterator[str]:
+    """A list of what is said; several sentences on one thing are a list below it."""
+    for label, sentences in _said(decision, limits):
+        if len(sentences) == 1:
+            yield f"- **{label}**: {markdown(sentences[0], 600)}"
+        else:
+            yield f"- **{label}**:"
+            yield from (f"  - {markdown(sentence, 600)}" for sentence in sentences)
 
 
 def _block(decision: Decision, limits: Limits) -> Iterator[str]:
-    key, strategy = decision.cohort.key, decision.strategy
+    yield _head(decision)
+    for label, sentences in _said(decision, limits):
+        for number, sentence in enumerate(sentences):
+            yield f"  {'' if number else label:12} {sentence}"
+
+
+def _head(decision: Decision) -> str:
+    key = decision.cohort.key
     device = f" on {key.device}" if key.device else ""
-    yield plain(f"{key.task}, {key.model}{device}, {key.items or 0:,} test items", 200)
+    return plain(f"{key.task}, {key.model}{device}, {key.items or 0:,} test items", 200)
+
+
+def _said(decision: Decision, limits: Limits) -> Iterator[tuple[str, list[str]]]:
+    """Sentences, each list with what it is on."""
+    strategy = decision.strategy
     if strategy is None:
-        yield f"  nothing fits: {nothing(decision)}"
+        yield "nothing fits", [nothing(decision)]
     else:
-        yield f"  {'recommended':12} {_measured(decision, strategy.row)}"
-        yield f"  {'needs':12} {_needs(strategy.row, limits)}"
+        yield "recommended", [_measured(decision, strategy.row)]
+        yield "needs", [_needs(strategy.row, limits)]
         if strategy.runner_up:
-            yield f"  {'runner-up':12} {_measured(decision, strategy.runner_up)}"
-    for line in why(decision, limits):
-        yield f"  {'why':12} {line}"
+            yield "runner-up", [_measured(decision, strategy.runner_up)]
+    yield from reasons(decision, limits).items()
 
 
 def _measured(decision: Decision, row: Row) -> str:
@@ -118,32 +130,33 @@ def _beyond(excluded: Excluded) -> tuple[int, float, float]:
     return len(excluded.broken), furthest, memory if memory is not None else inf
 
 
-def why(decision: Decision, limits: Limits) -> list[str]:
-    """Sentences, the most important first."""
-    return [
-        *_of_choice(decision, limits),
-        *_of_limits(decision, limits),
-        *_of_records(decision),
-        *_of_cause(decision.diagnosis),
-        *_next(decision),
-    ]
+def reasons(decision: Decision, limits: Limits) -> dict[str, list[str]]:
+    """Why this method, what limits rule out, what to know of the records, the cause of errors, what to run next."""
+    found = {
+        "why": _of_choice(decision, limits),
+        "limits": _of_limits(decision, limits),
+        "note": _of_records(decision),
+        "cause": _of_cause(decision.diagnosis),
+        "next": _next(decision),
+    }
+    return {label: said for label, sentences in found.items() if (said := list(sentences))}
 
 
 def _next(decision: Decision) -> Iterator[str]:
     """What to run next: what is likeliest to change the choice."""
     strategy, cause = decision.strategy, decision.diagnosis.cause if decision.diagnosis else None
     if decision.diagnosis is None:
-        yield "next: method=zero_shot, which every cause is measured from"
+        yield "method=zero_shot, which every cause is measured from"
     records = decision.cohort.records
-    reasons = {"lora": "since nothing that was trained", "rag": "since nothing with passages"}
+    what = {"lora": "that was trained", "rag": "with passages"}
     reading = any(record.training and record.context == "rag" for record in records if record.status == "ok")
     if cause == "knowledge" and not reading:
-        yield "next: method=rag_lora, since no method has been trained to read passages"
+        yield "method=rag_lora, since no method has been trained to read passages"
     elif cause != "none":
         for method in missing(records):
-            yield f"next: method={method}, {reasons[method]} has been run"
+            yield f"method={method}, since nothing {what[method]} has been run"
     if cause == "capacity":
-        yield "next: a larger model"
+        yield "a larger model"
     if strategy is not None and strategy.rival is not None:
         yield from _between(strategy, strategy.rival)
 
@@ -153,12 +166,12 @@ def _between(strategy: Strategy, rival: Rival) -> Iterator[str]:
     names = f"{plain(strategy.row.name)} and {plain(rival.row.name)}"
     enough = f"; about {rival.items:,} would show a difference of {100 * MARGIN:.0f} points" if rival.items else ""
     yield (
-        f"next: more validation items for {names}, which the draws take in {strategy.probability:.0%} and "
+        f"more validation items for {names}, which the draws take in {strategy.probability:.0%} and "
         f"{rival.probability:.0%}{enough}"
     )
     few = [plain(row.name) for row in (strategy.row, rival.row) if row.record.training and len(row.runs) < FEWEST_SEEDS]
     if few:
-        yield f"next: {FEWEST_SEEDS} training seeds of {' and '.join(few)}; what seeds change is not known yet"
+        yield f"{FEWEST_SEEDS} training seeds of {' and '.join(few)}; what seeds change is not known yet"
 
 
 def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
@@ -169,7 +182,7 @@ def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
     if len(strategy.alike) > 1:
         others = ", ".join(plain(row.name) for row in strategy.alike if row is not strategy.row)
         yield f"the cheapest of those within {100 * MARGIN:.0f} points of the best on validation{within}: {others}"
-        yield f"cheapest: {_cheapest(limits)}"
+        yield f"cheapest is {_cheapest(limits)}"
     else:
         yield f"the highest validation value{within}; {_none_near(strategy)}"
     if strategy.could_lose is not None and strategy.row is not strategy.best:
@@ -211,11 +224,11 @@ def _of_limits(decision: Decision, limits: Limits) -> Iterator[str]:
 
 
 def _price_of_limits(decision: Decision) -> Iterator[str]:
-    """How much more the best of what is out has."""
+    """How much more the best of what is out has than the best of what is not."""
     strategy = decision.strategy
     if strategy is None or not decision.excluded:
         return
-    own = measures.validation(strategy.row.record) or 0.0
+    own = measures.validation(strategy.best.record) or 0.0
     out = max(decision.excluded, key=lambda excluded: measures.validation(excluded.row.record) or 0.0).row
     more = (measures.validation(out.record) or 0.0) - own
     if more > 0:
@@ -235,10 +248,10 @@ def _of_records(decision: Decision) -> Iterator[str]:
 
 def _of_cause(found: Diagnosis | None) -> Iterator[str]:
     if found is None:
-        yield "cause unknown: there is no zero-shot run to start from"
+        yield "unknown, since there is no zero-shot run to start from"
         return
     passages = "" if found.with_passages or found.cause == "none" else "; nothing was asked with passages"
-    yield f"cause: {found.cause}, {MEANING[found.cause]}{passages}"
+    yield f"{found.cause}: {MEANING[found.cause]}{passages}"
     if found.errors is None:
         yield "from the means alone: the answers to each item were not kept"
     for share in found.shares:
@@ -276,7 +289,8 @@ def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
         "runner_up": strategy.runner_up.name if strategy and strategy.runner_up else None,
         "alike": [row.name for row in strategy.alike] if strategy else [],
         "cause": found.cause if found else None,
-        "why": why(decision, limits) if strategy else [f"nothing fits: {nothing(decision)}", *why(decision, limits)],
+        "nothing_fits": None if strategy else nothing(decision),
+        "reasons": reasons(decision, limits),
         "quality": strategy.row.record.quality if strategy else None,
         "validation": strategy.row.record.validation if strategy else None,
         "could_lose": strategy.could_lose if strategy else None,
