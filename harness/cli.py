@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -141,6 +142,9 @@ def decide(
     from harness.decide import decide as choose
     from harness.decide.limits import BYTES, SECONDS, frequency, quantity
 
+    for option, value in (("--requests-per-month", requests_per_month), ("--gpu-hour", gpu_hour)):
+        if value is not None and not isfinite(value):
+            raise UserError(f"{option} {value}: expected a number.")
     limits = Limits(
         memory=quantity("--max-memory", max_memory, BYTES),
         latency=quantity("--max-latency", max_latency, SECONDS),
@@ -154,7 +158,11 @@ def decide(
     for path, render in ((markdown, output.as_markdown), (html, output.as_html)):
         if path:
             _write(path, render(found, limits))
-    print(json.dumps(output.as_data(found, limits), indent=2) if as_json else output.as_text(found, limits))
+    print(
+        json.dumps(output.as_data(found, limits), indent=2, allow_nan=False)
+        if as_json
+        else output.as_text(found, limits)
+    )
     raise typer.Exit(0 if all(decision.strategy for decision in found) else NOTHING_FITS)
 
 

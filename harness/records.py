@@ -120,7 +120,10 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSONL file; none where it is missing; UserError with its line where one is not JSON."""
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as cause:
+        raise UserError(f"{path}: not UTF-8 ({cause}). Run that cell again.") from cause
     full = [line for line in lines if line]
     try:
         rows: list[dict[str, Any]] = json.loads(f"[{','.join(full)}]")  # half the time of a call a line
@@ -132,9 +135,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(line))
-    except (TypeError, ValueError) as cause:
-        raise UserError(f"{path}, line {number}: not an object ({cause}). Run that cell again.") from cause
+        row = json.loads(line)
+    except json.JSONDecodeError as cause:
+        raise UserError(f"{path}, line {number}: not JSON ({cause}). Run that cell again.") from cause
+    if not isinstance(row, dict):
+        raise UserError(f"{path}, line {number}: not an object. Run that cell again.")
+    return row
 
 
 def read_record(path: Path) -> Record:

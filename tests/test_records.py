@@ -48,11 +48,11 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
         load_records(str(tmp_path))
 
 
-@pytest.mark.parametrize("broken", ['{"id": "b", "sco', "[1]", '{"id": "b"}, {"id": "c"}'])
+@pytest.mark.parametrize("broken", ['{"id": "b", "sco', "[1]", "[]", '{"id": "b"}, {"id": "c"}'])
 def test_a_broken_line_of_predictions_is_named(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_text(f'{{"id": "a"}}\n\n{broken}\n')
-    with pytest.raises(UserError, match=r"predictions\.jsonl, line 3: not an object"):
+    with pytest.raises(UserError, match=r"predictions\.jsonl, line 3: not"):
         read_lines(path)
 
 

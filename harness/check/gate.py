@@ -110,18 +110,15 @@ def pool(tasks: Sequence[Evidence]) -> Evidence:
 
 
 def bounded(found: Comparison, units: int) -> Comparison:
-    """A difference of scores in [0, 1], with an interval that is never surer than `units` items or clusters allow.
+    """A difference whose error is never surer than `units` items or clusters allow.
 
     Where all differences are the same their spread says nothing: then the error is the one by which Tango's interval of
     as many concordant pairs is wide (z^2 / (n + z^2) on either side).
     """
-    if found.sd == 0:
-        error = stats.Z / (units + stats.Z**2)
-        low, high = found.value - stats.Z * error, found.value + stats.Z * error
-        if found.test != "exact McNemar":
-            found = replace(found, low=low, high=high, p=2 * NormalDist().cdf(-abs(found.value) / error))
-        found = replace(found, sd=error * math.sqrt(found.n))
-    return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
+    if found.sd:
+        return found
+    error = stats.Z / (units + stats.Z**2)
+    return replace(found, sd=error * math.sqrt(found.n))
 
 
 def items_needed(task: Evidence) -> int | None:

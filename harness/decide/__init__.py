@@ -46,7 +46,7 @@ def decide(selector: str, limits: Limits) -> list[Decision]:
 
 
 def _decision(cohorts: list[Cohort], limits: Limits) -> Decision:
-    cohort = max(cohorts, key=lambda cohort: (cohort.key.items or 0, len(cohort.rows)))
+    cohort = max(cohorts, key=lambda cohort: cohort.size)
     fitting, excluded = candidates(cohort, limits)
     strategy = choose(fitting, limits) if fitting else None
     return Decision(cohort, strategy, tuple(excluded), diagnose(cohort), len(cohorts) - 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from harness import stats
 from harness.records import StoredRecord
@@ -20,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Answers:
-    """What rows score on the validation items that all of them have answered; rows without answers are not in it."""
+    """What rows score on the same validation items; a row that has not answered these is not in it."""
 
     scores: Mapping[str, Floats]
     # by the row's name; shape (seeds, items)
@@ -29,14 +30,21 @@ class Answers:
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Answers | None:
-        """None where fewer than two items are shared by the rows that have answers."""
+        """Over the items that most rows have answered, of as many the larger set; None where these are fewer than two.
+
+        So a run on a few items does not take the others' from them.
+        """
         found = {row.name: read for row in rows if all(read := [_by_item(run) for run in row.runs])}
-        every = [lines for runs in found.values() for lines in runs]
-        shared = sorted(set.intersection(*map(set, every))) if every else []
+        items = Counter(frozenset(set.intersection(*map(set, runs))) for runs in found.values())
+        shared = sorted(max(items, key=lambda ids: (items[ids], len(ids)), default=()))
         if len(shared) < 2:
             return None
-        scores = {name: np.array([[run[i]["score"] for i in shared] for run in runs]) for name, runs in found.items()}
-        named = (every[0][item].get("cluster") for item in shared)
+        answered = {name: runs for name, runs in found.items() if all(set(shared) <= run.keys() for run in runs)}
+        scores = {
+            name: np.array([[run[i]["score"] for i in shared] for run in runs]) for name, runs in answered.items()
+        }
+        one = next(iter(answered.values()))[0]
+        named = (one[item].get("cluster") for item in shared)
         clusters = tuple(item if cluster is None else cluster for item, cluster in zip(shared, named, strict=True))
         return cls(scores, clusters)
 
@@ -57,36 +65,40 @@ class Answers:
         ours, theirs = (self.scores[one.name].mean(0).tolist() for one in (row, other))
         return stats.compare(ours, theirs, self.clusters)
 
-    def redraw(self, rows: Sequence[Row], draws: int = DRAWS) -> Floats:
-        """Means of the rows on resampled items and seeds; shape (rows, draws).
-
-        Clusters of items are drawn, the same for all rows, and each row's own seeds.
-        """
+    def redraw(self, rows: Sequence[Row], draws: int = DRAWS) -> Draws:
+        """Resampled items and seeds: clusters of items, the same for all rows, and each row's own seeds."""
         random = np.random.default_rng(0)
-        weights = _drawn(random, self._units.max() + 1, draws)[:, self._units]
-        return np.array([_mean(self.scores[row.name], weights, random) for row in rows])
+        units, of_item = np.unique(np.array([str(cluster) for cluster in self.clusters]), return_inverse=True)
+        weights = _drawn(random, len(units), draws)[:, of_item]
+        means = np.array([_mean(self.scores[row.name], weights, random) for row in rows])
+        return Draws(self, weights, {row.name: place for place, row in enumerate(rows)}, means)
 
-    def significant(self, rows: Sequence[Row], level: float) -> Floats:
-        """From which difference on two rows are told apart, by Student's t; shape (rows, rows).
 
-        The standard errors of all pairs at once, as `compare` has them one by one.
+@dataclass(frozen=True)
+class Draws:
+    """Answers to resampled items by resampled seeds."""
+
+    answers: Answers
+    weights: Floats
+    # how often each item was drawn; shape (draws, items)
+    places: Mapping[str, int]
+    # of the rows in `means`, by name
+    means: Floats
+    # shape (rows, draws)
+
+    def p(self, row: Row, other: Row) -> Floats:
+        """How surely two rows differ in each draw, as `Answers.compare` says it of all items; shape (draws,).
+
+        Exact McNemar over the items drawn where that is its test, else t with the standard error of all items.
         """
-        means = np.array([self.scores[row.name].mean(0) for row in rows])
-        count = int(self._units.max()) + 1
-        if count < 2:
-            return np.full((len(rows), len(rows)), np.inf)
-        sums = np.zeros((len(rows), count))
-        np.add.at(sums.T, self._units, (means - means.mean(1, keepdims=True)).T)
-        products = sums @ sums.T * count / (count - 1) / means.shape[1] ** 2
-        own = np.diag(products)
-        seeds = np.array([stats.seed_variance(self.scores[row.name]) for row in rows])
-        variance = own[:, None] + own - 2 * products + seeds[:, None] + seeds
-        return stats.critical_t(count - 1, level) * np.sqrt(np.maximum(0.0, variance))
-
-    @cached_property
-    def _units(self) -> NDArray[np.int64]:
-        """The number of each item's cluster."""
-        return np.unique(np.array([str(cluster) for cluster in self.clusters]), return_inverse=True)[1]
+        found = self.answers.compare(row, other)
+        if found.test == "exact McNemar":
+            ours, theirs = (self.answers.scores[one.name][0] for one in (row, other))
+            return stats.mcnemar(self.weights @ (ours > theirs), self.weights @ (ours < theirs))
+        if not found.error:
+            return np.full(len(self.weights), found.p)
+        difference = self.means[self.places[row.name]] - self.means[self.places[other.name]]
+        return np.asarray(2 * special.stdtr(found.freedom, -np.abs(difference) / found.error))
 
 
 def _by_item(run: StoredRecord) -> dict[str, dict[str, Any]]:

@@ -34,8 +34,10 @@ class Strategy:
     """What is recommended for one task."""
 
     row: Row
+    values: Mapping[str, float]
+    # by a row's name, what the choice was made on: its mean over the validation items that most rows have answered
     best: Row
-    # the highest validation value within the limits; often the same
+    # the highest of these within the limits; often the same
     runner_up: Row | None
     alike: tuple[Row, ...]
     # not to be told from the best, the cheapest first
@@ -44,7 +46,7 @@ class Strategy:
     could_lose: float | None
     # against the best, at most: the upper end of the paired interval; None without validation answers
     probability: float | None
-    # that the rule takes the same method on other validation items
+    # that the rule takes the same method on other validation items; None as above
     several_seeds: bool
     # whether these were drawn too
     rival: Rival | None
@@ -58,7 +60,7 @@ class Rival:
     row: Row
     probability: float
     items: int | None
-    # validation items on which the two could be told apart if they differed by MARGIN; None where all are alike
+    # validation items on which a difference of MARGIN between the two would show; None where there are as many already
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def recommend(cohort: Cohort) -> Strategy | None:
 def zero_shot(cohort: Cohort) -> Row | None:
     """The untouched model, where it has a quality."""
     rows = (row for row in cohort.rows if row.record.method == measures.UNTRAINED and measures.quality(row.record))
-    return next(rows, None)
+    return min(rows, key=lambda row: row.name, default=None)  # of two results folders; not the better one
 
 
 def candidates(cohort: Cohort, limits: Limits) -> tuple[list[Row], list[Excluded]]:
@@ -116,21 +118,23 @@ def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
     others = sorted((row for row in rows if row is not taken), key=lambda row: (-values[row.name], costs[row.name]))
     shares = _shares(rows, costs, answers) if answers else {}
     known = answers is not None and taken.name in answers.scores and best.name in answers.scores
+    loses = min(1.0, max(0.0, answers.compare(best, taken).high)) if answers and known and taken is not best else 0.0
     return Strategy(
         row=taken,
+        values=values,
         best=best,
         runner_up=others[0] if others else None,
         alike=tuple(alike),
         near=tuple(row for row in near if row not in alike),
-        could_lose=min(1.0, max(0.0, answers.compare(best, taken).high)) if answers and known else None,
-        probability=shares.get(taken.name),
+        could_lose=loses if known else None,
+        probability=shares[taken.name] if known else None,
         several_seeds=answers is not None and answers.seeds > 1,
         rival=_rival(rows, taken, shares, answers) if answers and known else None,
     )
 
 
 def _value(row: Row, answers: Answers | None) -> float:
-    """On the validation items that all have answered; on its own where it has kept no answers."""
+    """Over the items of `answers`; over its own where it has not answered these."""
     scores = answers.of_row(row) if answers else None
     return (measures.validation(row.record) or 0.0) if scores is None else float(scores.mean())
 
@@ -160,8 +164,10 @@ def month_seconds(record: Record, limits: Limits) -> float:
 
 
 def _set_up(record: Record, limits: Limits) -> float:
-    repeats = 1 + limits.changes
-    return training_seconds(record) * (repeats if learned_facts(record) else 1.0) + index_seconds(record) * repeats
+    repeats, training = 1 + limits.changes, training_seconds(record)
+    if training is None:
+        return inf
+    return training * (repeats if learned_facts(record) else 1.0) + index_seconds(record) * repeats
 
 
 def _reversed(costs: tuple[float, ...]) -> tuple[float, ...]:
@@ -173,13 +179,16 @@ def by_cost(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]]) -> list
 
 
 def taken_when_redrawn(rows: Sequence[Row], answers: Answers) -> NDArray[np.int64]:
-    """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,).
-
-    Two methods are told apart by Student's t, with the standard errors that their answers have.
-    """
-    means = answers.redraw(rows)
-    reach = np.minimum(MARGIN, answers.significant(rows, LEVEL)) + 1e-9
-    return (means.max(0) - means <= reach[:, means.argmax(0)]).argmax(0)
+    """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,)."""
+    draws = answers.redraw(rows)
+    near = draws.means.max(0) - draws.means <= MARGIN + 1e-9
+    best = draws.means.argmax(0)
+    for place, row in enumerate(rows):
+        for other, rival in enumerate(rows):
+            asked = near[other] & (best == place)
+            if other != place and asked.any():
+                near[other, asked] = draws.p(row, rival)[asked] >= LEVEL
+    return near.argmax(0)
 
 
 def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], answers: Answers) -> dict[str, float]:
@@ -194,5 +203,6 @@ def _rival(rows: Sequence[Row], taken: Row, shares: Mapping[str, float], answers
     if not others:
         return None
     rival = max(others, key=lambda row: shares[row.name])
-    apart = answers.over_items(taken, rival).sd
-    return Rival(rival, shares[rival.name], stats.items_needed(MARGIN, apart) if 0 < apart < inf else None)
+    apart = answers.over_items(taken, rival)
+    items = stats.items_needed(MARGIN, apart.sd) if apart.sd < inf else None
+    return Rival(rival, shares[rival.name], items if items and items > apart.n else None)

@@ -47,8 +47,7 @@ class Limits:
 
     def _broken(self, record: Record) -> Iterator[Broken]:
         memory, latency = measures.peak_memory(record), median_seconds(record)
-        trained = measures.number(record.training, "seconds") is not None
-        training = training_seconds(record) if trained else None
+        training = training_seconds(record)
         if self.memory is not None and (memory is None or memory > self.memory):
             yield Broken.of(f"memory {as_bytes(memory)}", memory, self.memory)
         if self.latency is not None and (latency is None or latency > self.latency):

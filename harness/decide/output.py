@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import ceil, inf, isfinite
+from math import ceil, inf
 from typing import Any
 
 from harness.decide import Decision, Limits
 from harness.decide.choose import MARGIN, Excluded, Rival, Strategy, month_seconds, no_candidates
-from harness.decide.diagnosis import Diagnosis, Effect, Share, missing
+from harness.decide.diagnosis import Diagnosis, Effect, Share
 from harness.decide.limits import OFTEN, as_bytes, as_seconds, learned_facts, median_seconds
 from harness.report import html, measures
 from harness.report.cohorts import Row
@@ -22,8 +22,9 @@ MEANING = {
     "knowledge": "facts are missing, and passages mend more than anything without them does",
     "capacity": "nothing that was done to this model mends much, and a larger one may",
     "none": "there is hardly an error to explain",
-    "unknown": "nothing mends much so far, and what could has not all been run",
 }
+UNKNOWN = "unknown: nothing mends much so far, and what could has not all been run"
+UNSURE = "unknown: nothing is better than zero-shot for sure (paired, 5 %), and more items could show what is"
 STALE = (
     "facts that change monthly or more often are kept in documents, not in weights, which would have to be trained at "
     "each change (Lewis et al. 2020 replace a model's knowledge by replacing its index)"
@@ -65,7 +66,7 @@ def _block(decision: Decision, limits: Limits) -> Iterator[str]:
     yield _head(decision)
     for label, sentences in _said(decision, limits):
         for number, sentence in enumerate(sentences):
-            yield f"  {'' if number else label:12} {sentence}"
+            yield f"  {'' if number else label:12}  {sentence}"
 
 
 def _head(decision: Decision) -> str:
@@ -88,9 +89,11 @@ def _said(decision: Decision, limits: Limits) -> Iterator[tuple[str, list[str]]]
 
 
 def _measured(decision: Decision, row: Row) -> str:
-    chosen = measures.validation(row.record) or 0.0
-    tested = with_interval(measures.quality(row.record))
-    return f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, chosen at {chosen:.3f} on validation"
+    assert decision.strategy is not None
+    value, tested = decision.strategy.values[row.name], with_interval(measures.quality(row.record))
+    return (
+        f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, {value:.3f} on validation, where it is chosen"
+    )
 
 
 def _needs(row: Row, limits: Limits) -> str:
@@ -137,38 +140,49 @@ def reasons(decision: Decision, limits: Limits) -> dict[str, list[str]]:
         "limits": _of_limits(decision, limits),
         "note": _of_records(decision),
         "cause": _of_cause(decision.diagnosis),
-        "next": _next(decision),
+        "next": _next(decision, limits),
     }
     return {label: said for label, sentences in found.items() if (said := list(sentences))}
 
 
-def _next(decision: Decision) -> Iterator[str]:
-    """What to run next: what is likeliest to change the choice."""
-    strategy, cause = decision.strategy, decision.diagnosis.cause if decision.diagnosis else None
-    if decision.diagnosis is None:
+def _next(decision: Decision, limits: Limits) -> Iterator[str]:
+    """What to run next: what is likeliest to change the choice, within the limits."""
+    strategy, found = decision.strategy, decision.diagnosis
+    if found is None:
         yield "method=zero_shot, which every cause is measured from"
-    records = decision.cohort.records
-    what = {"lora": "that was trained", "rag": "with passages"}
-    reading = any(record.training and record.context == "rag" for record in records if record.status == "ok")
-    if cause == "knowledge" and not reading:
-        yield "method=rag_lora, since no method has been trained to read passages"
-    elif cause != "none":
-        for method in missing(records):
-            yield f"method={method}, since nothing {what[method]} has been run"
-    if cause == "capacity":
-        yield "a larger model"
+    else:
+        for method, since in _lacking(decision, found):
+            if not (limits.private and "lora" in method):
+                yield f"method={method}, since {since}"
+        if found.cause == "capacity":
+            yield "a larger model"
     if strategy is not None and strategy.rival is not None:
         yield from _between(strategy, strategy.rival)
+
+
+def _lacking(decision: Decision, found: Diagnosis) -> Iterator[tuple[str, str]]:
+    """Methods without which the cause is not known, or that it asks for, and why."""
+    read = [record for record in decision.cohort.records if record.context == "rag" and record.status == "ok"]
+    if found.cause == "knowledge":
+        if not read:
+            yield "rag", "the gold passage alone has been shown"
+        if not any(record.training for record in read):
+            yield "rag_lora", "no method has been trained to read passages"
+    elif found.cause != "none":
+        what = {"lora": "that was trained", "rag": "with passages"}
+        for method in found.missing:
+            yield method, f"nothing {what[method]} has a value on validation"
 
 
 def _between(strategy: Strategy, rival: Rival) -> Iterator[str]:
     """What would tell the choice from what is taken most often instead."""
     names = f"{plain(strategy.row.name)} and {plain(rival.row.name)}"
-    enough = f"; about {rival.items:,} would show a difference of {100 * MARGIN:.0f} points" if rival.items else ""
-    yield (
-        f"more validation items for {names}, which the draws take in {strategy.probability:.0%} and "
-        f"{rival.probability:.0%}{enough}"
-    )
+    taken = f"{names}, which the draws take in {strategy.probability:.0%} and {rival.probability:.0%}"
+    points = f"{100 * MARGIN:.0f} points"
+    if rival.items:
+        yield f"more validation items for {taken}; about {rival.items:,} would show a difference of {points}"
+    else:
+        yield f"no more validation items for {taken}; a difference of {points} would have shown"
     few = [plain(row.name) for row in (strategy.row, rival.row) if row.record.training and len(row.runs) < FEWEST_SEEDS]
     if few:
         yield f"{FEWEST_SEEDS} training seeds of {' and '.join(few)}; what seeds change is not known yet"
@@ -178,13 +192,14 @@ def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
     strategy = decision.strategy
     if strategy is None:
         return
-    within = " within the limits" if decision.excluded else ""
+    within, points = " within the limits" if decision.excluded else "", f"{100 * MARGIN:.0f} points"
     if len(strategy.alike) > 1:
         others = ", ".join(plain(row.name) for row in strategy.alike if row is not strategy.row)
-        yield f"the cheapest of those within {100 * MARGIN:.0f} points of the best on validation{within}: {others}"
+        yield f"the cheapest of those within {points} of the best on validation{within} and not told from it: {others}"
         yield f"cheapest is {_cheapest(limits)}"
     else:
-        yield f"the highest validation value{within}; {_none_near(strategy)}"
+        yield f"the highest validation value{within}"
+    yield _near(strategy)
     if strategy.could_lose is not None and strategy.row is not strategy.best:
         most = ceil(100 * strategy.could_lose - 1e-9)
         best = plain(strategy.best.name)
@@ -198,12 +213,12 @@ def _of_choice(decision: Decision, limits: Limits) -> Iterator[str]:
         yield "fewer than three training seeds: this checkpoint, not this method"
 
 
-def _none_near(strategy: Strategy) -> str:
-    points = f"{100 * MARGIN:.0f} points"
-    if not strategy.near:
-        return f"no other method comes within {points} of it"
-    near = ", ".join(plain(row.name) for row in strategy.near)
-    return f"within {points} of it are {near}, yet worse item by item (paired, 5 %)"
+def _near(strategy: Strategy) -> str:
+    points, best = f"{100 * MARGIN:.0f} points", plain(strategy.best.name)
+    if strategy.near:
+        near = ", ".join(plain(row.name) for row in strategy.near)
+        return f"within {points} of {best} and yet worse item by item (paired, 5 %): {near}"
+    return f"no {'further' if len(strategy.alike) > 1 else 'other'} method comes within {points} of {best}"
 
 
 def _cheapest(limits: Limits) -> str:
@@ -228,11 +243,11 @@ def _price_of_limits(decision: Decision) -> Iterator[str]:
     strategy = decision.strategy
     if strategy is None or not decision.excluded:
         return
-    own = measures.validation(strategy.best.record) or 0.0
+    own = strategy.values[strategy.best.name]
     out = max(decision.excluded, key=lambda excluded: measures.validation(excluded.row.record) or 0.0).row
     more = (measures.validation(out.record) or 0.0) - own
     if more > 0:
-        yield f"the limits cost {100 * more:.0f} points on validation, which {plain(out.name)} has more"
+        yield f"the limits cost {100 * more:.1f} points on validation, which {plain(out.name)} has more"
 
 
 def _of_records(decision: Decision) -> Iterator[str]:
@@ -250,8 +265,14 @@ def _of_cause(found: Diagnosis | None) -> Iterator[str]:
     if found is None:
         yield "unknown, since there is no zero-shot run to start from"
         return
-    passages = "" if found.with_passages or found.cause == "none" else "; nothing was asked with passages"
-    yield f"{found.cause}: {MEANING[found.cause]}{passages}"
+    kinds = {share.cause for share in found.shares}
+    if found.cause is None:
+        yield UNKNOWN if found.missing else UNSURE
+    else:
+        yield f"{found.cause}: {MEANING[found.cause]}"
+    for kind, what in (("behaviour", "without passages but zero-shot"), ("knowledge", "with passages")):
+        if found.shares and kind not in kinds:
+            yield f"nothing {what} was run"
     if found.errors is None:
         yield "from the means alone: the answers to each item were not kept"
     for share in found.shares:
@@ -262,7 +283,10 @@ def _of_cause(found: Diagnosis | None) -> Iterator[str]:
 def _share(share: Share, errors: int) -> str:
     part, items = share.share, f", such as {', '.join(map(plain, share.examples))}" if share.examples else ""
     interval = f"{part.low:.0%} to {part.high:.0%}"
-    return f"{share.cause}: {part.value:.0%} ({interval}) of zero-shot's {errors:,} errors{items}"
+    said = f"{share.cause}: {part.value:.0%} ({interval}) of zero-shot's {errors:,} errors"
+    if share.by:
+        said += f" are right under {plain(share.by)}, and {share.lost:,} that it has right are wrong there"
+    return f"{said}{items}"
 
 
 def _effect(effect: Effect) -> str:
@@ -289,8 +313,10 @@ def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
         "runner_up": strategy.runner_up.name if strategy and strategy.runner_up else None,
         "alike": [row.name for row in strategy.alike] if strategy else [],
         "cause": found.cause if found else None,
-        "nothing_fits": None if strategy else nothing(decision),
-        "reasons": reasons(decision, limits),
+        "why": [
+            *([] if strategy else [f"nothing fits: {nothing(decision)}"]),
+            *(sentence for sentences in reasons(decision, limits).values() for sentence in sentences),
+        ],
         "quality": strategy.row.record.quality if strategy else None,
         "validation": strategy.row.record.validation if strategy else None,
         "could_lose": strategy.could_lose if strategy else None,
@@ -326,11 +352,11 @@ def _costs(row: Row, limits: Limits) -> dict[str, float | None]:
 
 def _share_data(share: Share) -> dict[str, Any]:
     found = share.share
-    return {"share": found.value, "low": found.low, "high": found.high, "examples": list(share.examples)}
+    ends = {"share": found.value, "low": found.low, "high": found.high}
+    return {**ends, "by": share.by, "lost": share.lost, "examples": list(share.examples)}
 
 
 def _effect_data(effect: Effect) -> dict[str, Any]:
-    """An end of an interval that reaches to infinity is None."""
     found = effect.found
-    ends = {name: end if isfinite(end) else None for name, end in (("low", found.low), ("high", found.high))}
-    return {"what": effect.what, "better": effect.better, "worse": effect.worse, "value": found.value, **ends}
+    ends = {"value": found.value, "low": found.low, "high": found.high}
+    return {"what": effect.what, "better": effect.better, "worse": effect.worse, **ends}

@@ -28,7 +28,7 @@ def sentence(cohort: Cohort, comparisons: Comparisons) -> str:
 
 
 def _chosen(cohort: Cohort, chosen: Strategy) -> str:
-    record, value, best = chosen.row.record, _validation(chosen.row), _validation(chosen.best)
+    record, value, best = chosen.row.record, chosen.values[chosen.row.name], chosen.values[chosen.best.name]
     n = measures.number(record.validation, "n")
     items = f", {n:,.0f} items" if n is not None else ""
     seeds = len(chosen.row.runs)
@@ -38,14 +38,10 @@ def _chosen(cohort: Cohort, chosen: Strategy) -> str:
         why = f"is the cheapest of {len(chosen.alike)} as good as the best on validation {found}"
         why += f"; {markdown(chosen.best.name)} has {best:.3f} there"
     else:
-        level = [row.name for row in chosen.alike if row is not chosen.row and _validation(row) == value]
+        level = [row.name for row in chosen.alike if row is not chosen.row and chosen.values[row.name] == value]
         tied = f", level with {markdown(', '.join(level))}" if level else ""
         why = f"has the highest validation value {found}{tied}"
     return f"{markdown(chosen.row.name)} {why}; on the test split it reaches {_test_value(cohort, record)}"
-
-
-def _validation(row: Row) -> float:
-    return measures.validation(row.record) or 0.0
 
 
 def _test_value(cohort: Cohort, record: Record) -> str:

@@ -250,10 +250,11 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
     rates = [r for r in records if measures.number(r.training, "learning_rate") is not None]
     if any(measures.tries(r) > 1 for r in rates):
         yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
-        prompts = Counter(r.method for r in records if not r.training and r.context not in NOT_CHOSEN)
+        asked = [r for r in records if not r.training and measures.quality(r) and r.context not in NOT_CHOSEN]
+        prompts = Counter(r.method for r in asked)
         once = [method for method, rows in prompts.items() if rows == 1 and method != measures.UNTRAINED]
         if once:
-            yield f"Tried in one form alone, as their methods' files have it: {markdown(', '.join(once))}."
+            yield f"Tried in one form alone: {markdown(', '.join(once))}."
     elif rates:
         yield "The learning rate was not tuned: each is the only one tried."
     if any(at(r.training, "shared") is True for r in records):

@@ -80,6 +80,11 @@ class Cohort:
         return [run for row in self.rows for run in row.runs]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Items and runs: of a task's cohorts the one with the most speaks for it."""
+        return self.key.items or 0, len(self.runs)
+
+    @property
     def metric(self) -> str:
         names = Counter(str(name) for r in self.records if (name := measures.metric(r)))
         return names.most_common(1)[0][0] if names else "quality"
@@ -172,7 +177,7 @@ def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord])
     for run in members:
         if run not in together:
             said = [f"seed {run.record.seed}"] if len(times) > 1 else []
-            said += [f"run {run.record.run_id[:12]}"] if times[run.record.seed] > 1 else []
+            said += [f"run {run.record.run_id}"] if times[run.record.seed] > 1 else []
             yield Row.of(name + (f" ({', '.join(said)})" if said else ""), variant, [run])
 
 

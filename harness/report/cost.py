@@ -38,14 +38,18 @@ class Prices:
     requests_per_month: float | None = None
 
 
-def set_up_seconds(record: Record) -> float:
-    """Seconds before the first request; 0 for a prompt."""
-    return training_seconds(record) + index_seconds(record)
+def set_up_seconds(record: Record) -> float | None:
+    """Seconds before the first request; 0 for a prompt, None where a training's are not known."""
+    training = training_seconds(record)
+    return None if training is None else training + index_seconds(record)
 
 
-def training_seconds(record: Record) -> float:
-    """Seconds of training and of the search for its learning rate; 0 where nothing is trained."""
-    return sum(number(record.training, name) or 0.0 for name in ("seconds", "tuning_seconds"))
+def training_seconds(record: Record) -> float | None:
+    """Seconds of training and of the search for its learning rate; 0 where nothing is trained, None if not known."""
+    if not record.training:
+        return 0.0
+    seconds = number(record.training, "seconds")
+    return None if seconds is None else seconds + (number(record.training, "tuning_seconds") or 0.0)
 
 
 def index_seconds(record: Record) -> float:
@@ -62,10 +66,10 @@ def request_seconds(record: Record) -> float | None:
 
 def total(record: Record, prices: Prices) -> float | None:
     """Set-up and a month's requests, or REQUESTS where none are given: seconds, or money where there is a price."""
-    each = request_seconds(record)
-    if each is None:
+    each, set_up = request_seconds(record), set_up_seconds(record)
+    if each is None or set_up is None:
         return None
-    seconds = set_up_seconds(record) + each * (prices.requests_per_month or REQUESTS)
+    seconds = set_up + each * (prices.requests_per_month or REQUESTS)
     return seconds if prices.hour is None else seconds / _HOUR * prices.hour
 
 
@@ -78,9 +82,10 @@ def total_is(prices: Prices) -> str:
 def break_even(record: Record, other: Record) -> float | None:
     """Requests from which on `record` is cheaper than `other`: 0 where it always is, infinity where not for long."""
     each, others = request_seconds(record), request_seconds(other)
-    if each is None or others is None:
+    set_up, others_set_up = set_up_seconds(record), set_up_seconds(other)
+    if each is None or others is None or set_up is None or others_set_up is None:
         return None
-    ahead = set_up_seconds(record) - set_up_seconds(other)
+    ahead = set_up - others_set_up
     if each >= others:
         return 0.0 if ahead < 0 and each == others else math.inf
     return max(0.0, ahead / (others - each))
@@ -138,7 +143,9 @@ def _each(row: Row, requests: float) -> float:
     return (request_seconds(row.record) or 0.0) * requests
 
 
-def _amount(seconds: float, prices: Prices) -> str:
+def _amount(seconds: float | None, prices: Prices) -> str:
+    if seconds is None:
+        return "unknown"
     if not seconds:
         return MISSING
     return short(seconds) if prices.hour is None else f"{seconds / _HOUR * prices.hour:,.4g}"

@@ -341,7 +341,7 @@ def _references(cohort: Cohort, methods: tuple[str, ...]) -> list[tuple[str, flo
     found = []
     for method in methods:
         rows = [row for row in cohort.rows if row.record.method == method and measures.quality(row.record)]
-        best = max(rows, key=lambda row: measures.validation(row.record) or 0.0, default=None)
+        best = min(rows, key=lambda row: (-(measures.validation(row.record) or 0.0), row.name), default=None)
         if best is not None and (quality := measures.quality(best.record)):
             found.append((plain(best.name, 24), quality.value, colour(best.record)))
     return found

@@ -105,7 +105,7 @@ def by_task(chapters: Sequence[Chapter]) -> Iterator[tuple[tuple[str, str], list
 
 
 def _headline(of_task: Sequence[Chapter]) -> Chapter:
-    return max(of_task, key=lambda chapter: (chapter.key.items or 0, chapter.runs))
+    return max(of_task, key=lambda chapter: (chapter.key.items or 0, chapter.runs))  # as Cohort.size
 
 
 def rules(chapters: Sequence[Chapter]) -> Table | None:

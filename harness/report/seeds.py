@@ -1,6 +1,7 @@
 """A method's training seeds as one run: quality over items and seeds, every other figure the mean of the seeds'.
 
-Of peaks of memory the highest is meant, since that is what a machine must have. A figure that was disturbed in one seed
+Of peaks of memory the highest is meant, since that is what a machine must have, and of the search for a learning rate
+the longest, since one seed's choice does for the others. A figure that was disturbed in one seed
 and not in another is taken from those where it was not.
 """
 
@@ -19,6 +20,7 @@ from harness.report.scores import Shared
 
 _FIGURES = {"memory": "memory", "training": "training", "inference": "latency", "seconds": "latency"}
 """The parts of a record, and the figure whose disturbance is in them."""
+_HIGHEST = ("memory", "peak_memory_bytes", "tuning_seconds")
 
 
 def together(runs: Sequence[StoredRecord]) -> Record:
@@ -28,8 +30,9 @@ def together(runs: Sequence[StoredRecord]) -> Record:
         return records[0]
     parts = ("validation", "training", "inference", "retrieval", "retention", "memory", "seconds")
     found = {part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))], part) for part in parts}
-    if found["retention"]:
-        found["retention"] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
+    for part in ("retention", "validation"):
+        if found[part]:
+            found[part] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
     return replace(
         records[0],
         quality=_quality(runs),
@@ -56,7 +59,7 @@ def _quality(runs: Sequence[StoredRecord]) -> dict[str, Any]:
 
 
 def mean(parts: Sequence[Any], name: str = "") -> Any:
-    """Of numbers their mean, of peaks of memory the highest, of dicts that of each field; else the first known."""
+    """Of numbers their mean or, by their name, the highest; of dicts that of each field; else the first known."""
     known = [part for part in parts if part is not None]
     if not known:
         return None
@@ -68,7 +71,7 @@ def mean(parts: Sequence[Any], name: str = "") -> Any:
     if len(numbers) < len(known):
         return any(known) if all(isinstance(part, bool) for part in known) else known[0]
     finite = [number for number in numbers if math.isfinite(number)]
-    if finite and name in ("memory", "peak_memory_bytes"):
+    if finite and name in _HIGHEST:
         return max(finite)
     return (finite[0] if len(set(finite)) == 1 else fmean(finite)) if finite else None
 
