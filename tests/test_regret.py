@@ -40,7 +40,7 @@ def test_a_report_on_several_tasks_says_how_such_choices_fare(tmp_path: Path) ->
         (run.folder / "record.json").write_text(replace(run.record, task="handbook_qa").to_json())
     page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
     table = page.split("## How such a choice fares")[1].split("## Provenance")[0]
-    assert "| harness decide | 2 | 100% | 100% | 0.4 |" in table
+    assert "| harness decide | 2 | 100% | 100% | 0.5 |" in table
     assert "| always LoRA | 2 | 50% | 0% | 30.5 |" in table
     alone = write_report(str(tmp_path / "results" / "a"), tmp_path / "alone").page.read_text()
     assert "How such a choice fares" not in alone

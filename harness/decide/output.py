@@ -92,7 +92,7 @@ def _measured(decision: Decision, row: Row) -> str:
     assert decision.strategy is not None
     value, tested = decision.strategy.values[row.name], with_interval(measures.quality(row.record))
     return (
-        f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, {value:.3f} on validation, where it is chosen"
+        f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, {value:.3f} on validation"
     )
 
 
@@ -338,15 +338,14 @@ def _rival(rival: Rival) -> dict[str, Any]:
 
 def _costs(row: Row, limits: Limits) -> dict[str, float | None]:
     """Bytes and seconds; None where one is not known."""
-    record, each = row.record, request_seconds(row.record)
-    known = each is not None and limits.requests is not None
+    record, month = row.record, month_seconds(row.record, limits)
     return {
         "memory_bytes": measures.peak_memory(record),
         "training_seconds": training_seconds(record),
         "index_seconds": index_seconds(record),
-        "request_seconds": each,
+        "request_seconds": request_seconds(record),
         "median_request_seconds": median_seconds(record),
-        "month_seconds": month_seconds(record, limits) if known else None,
+        "month_seconds": month if limits.requests is not None and month < inf else None,
     }
 
 
