@@ -63,7 +63,7 @@ class Setting:
 def compared(better: int, worse: int, items: int) -> Comparison:
     ours, theirs = np.zeros(items), np.zeros(items)
     ours[:better], theirs[better : better + worse] = 1, 1
-    return bounded(stats.compare(ours.tolist(), theirs.tolist()), items)
+    return bounded(stats.compare(ours.tolist(), theirs.tolist()))
 
 
 def evidence(better: int, worse: int, items: int) -> Evidence:

@@ -242,12 +242,15 @@ def test_a_handful_of_identical_answers_proves_nothing(tmp_path: Path) -> None:
         write(tmp_path / str(i) / "b", record("lora", n=8, rank=8), [score] * 8)
         code, data = checked(tmp_path / str(i))
         assert code == 3
-        expected = stats.tango(0, 0, 8)
-        assert (data["tasks"][0]["low"], data["tasks"][0]["high"]) == pytest.approx((expected.low, expected.high))
+        tango, exact = stats.tango(0, 0, 8).high, 1 - 0.025 ** (1 / 8)  # of right and wrong, and of parts of right
+        reach = tango if score == 1 else exact
+        assert (data["tasks"][0]["low"], data["tasks"][0]["high"]) == pytest.approx((-reach, reach))
 
 
 def test_identical_answers_count_by_their_clusters() -> None:
     scores = np.full((1, 40), 0.3)
     clusters = [f"template {i // 10}" for i in range(30)] + [None] * 10
     found = weigh(Paired(scores, scores, clusters, 40), "token_f1", 0.02, barred=False).found
-    assert (found.low, found.high) == pytest.approx((stats.tango(0, 0, 13).low, stats.tango(0, 0, 13).high))
+    reach = 1 - 0.025 ** (1 / 13)
+    assert (found.low, found.high) == pytest.approx((-reach, reach))
+    assert found.error == pytest.approx(reach / stats.Z)

@@ -109,15 +109,11 @@ def pool(tasks: Sequence[Evidence]) -> Evidence:
     )
 
 
-def bounded(found: Comparison, units: int) -> Comparison:
-    """A difference whose error is never surer than `units` items or clusters allow.
-
-    Where all differences are the same their spread says nothing: then the error is the one by which Tango's interval of
-    as many concordant pairs is wide (z^2 / (n + z^2) on either side).
-    """
+def bounded(found: Comparison) -> Comparison:
+    """A difference whose error is never surer than its interval: where all are the same, their spread says nothing."""
     if found.sd:
         return found
-    error = stats.Z / (units + stats.Z**2)
+    error = max(found.high - found.value, found.value - found.low) / stats.Z
     return replace(found, sd=error * math.sqrt(found.n))
 
 

@@ -30,12 +30,6 @@ class Paired:
         return int(self.candidate.shape[1])
 
     @property
-    def units(self) -> int:
-        """Clusters; an item without one is a unit of its own."""
-        named = self.clusters or [None] * self.n
-        return len({cluster for cluster in named if cluster is not None}) + named.count(None)
-
-    @property
     def missing(self) -> int:
         """Items that some run was not asked or could not answer."""
         return self.asked - self.n
@@ -74,4 +68,4 @@ def weigh(paired: Paired, metric: str, margin: float, *, barred: bool) -> Eviden
         found = replace(found, value=-found.value, low=-found.high, high=-found.low)
     seeds = [(stats.seed_variance(scores), len(scores)) for scores in (ours, theirs)]
     variance, of_one = sum(part for part, _ in seeds), sum(part * count for part, count in seeds)
-    return Evidence(bounded(found, paired.units), margin, barred, variance, of_one)
+    return Evidence(bounded(found), margin, barred, variance, of_one)

@@ -91,9 +91,7 @@ def _said(decision: Decision, limits: Limits) -> Iterator[tuple[str, list[str]]]
 def _measured(decision: Decision, row: Row) -> str:
     assert decision.strategy is not None
     value, tested = decision.strategy.values[row.name], with_interval(measures.quality(row.record))
-    return (
-        f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, {value:.3f} on validation"
-    )
+    return f"{plain(row.name)}: {decision.cohort.metric} {tested} on test, {value:.3f} on validation"
 
 
 def _needs(row: Row, limits: Limits) -> str:
