@@ -259,3 +259,11 @@ def test_one_search_for_a_rate_is_no_third_of_a_search(tmp_path: Path) -> None:
     ]
     (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
     assert (cohort.rows[0].record.training or {})["tuning_seconds"] == 120
+
+
+def test_a_choice_that_rests_on_an_untuned_run_says_so(tmp_path: Path) -> None:
+    tuned = record("full", 0.8, 0.8)
+    one_rate = replace(tuned, training={**(tuned.training or {}), "tried": None})
+    for name, run, said in (("tuned", tuned, False), ("untuned", one_rate, True)):
+        page = write_report(str(store(tmp_path / name, run)), tmp_path / f"{name}-report").page.read_text()
+        assert ("Its learning rate was not tuned." in page) == said

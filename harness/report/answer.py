@@ -24,7 +24,9 @@ def sentence(cohort: Cohort, comparisons: Comparisons) -> str:
     if chosen is None:
         return "no run has a validation value, so no method is chosen."
     first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
-    return " ".join([first, *_cheaper(chosen, comparisons)])
+    untuned = chosen.row.record.training and measures.tries(chosen.row.record) < 2
+    said = ["Its learning rate was not tuned."] if untuned else []
+    return " ".join([first, *_cheaper(chosen, comparisons), *said])
 
 
 def _chosen(cohort: Cohort, chosen: Strategy) -> str:
