@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-CONFIDENCE = 0.95
 LEVEL = 0.05
+CONFIDENCE = 1 - LEVEL
 POWER = 0.8
 FEWEST_SEEDS = 3
 """Training seeds from which on a conclusion is on the method and not on the checkpoint."""

@@ -136,16 +136,13 @@ def _tune(
         spent["tuning"] = now() - began - sum(spent.values())
     for part, seconds in spent.items():
         meter.spent[part] += seconds
-    return (
-        base,
-        {
-            **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
-            "tried": tried or None,
-            "tuning_seconds": spent.get("tuning", 0.0),
-            "peak_memory_bytes": meter.headline("train"),
-        },
-        answers,
-    )
+    training = {
+        **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
+        "tried": tried or None,
+        "tuning_seconds": spent.get("tuning", 0.0),
+        "peak_memory_bytes": meter.headline("train"),
+    }
+    return base, training, answers
 
 
 def _trial(

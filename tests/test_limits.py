@@ -184,3 +184,12 @@ def test_what_a_limit_rules_out_is_not_proposed(tmp_path: Path) -> None:
     root = answered(tmp_path, [(record(m), first(n), first(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))])
     assert "method=lora" in said(root).output
     assert "method=lora" not in said(root, "--private").output
+
+
+def test_weights_that_would_learn_changing_facts_are_not_proposed(tmp_path: Path) -> None:
+    runs = [(record(m, probes="knowledge"), first(n), first(n)) for m, n in (("zero_shot", 10), ("few_shot", 11))]
+    root = answered(tmp_path, runs)
+    assert "method=lora" in said(root).output
+    done = said(root, "--facts-change", "weekly").output
+    assert "method=lora" not in done
+    assert "method=rag," in done

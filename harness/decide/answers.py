@@ -48,10 +48,6 @@ class Answers:
         clusters = tuple(item if cluster is None else cluster for item, cluster in zip(shared, named, strict=True))
         return cls(scores, clusters)
 
-    def of_row(self, row: Row) -> Floats | None:
-        """Shape (seeds, items); None where it has no answers."""
-        return self.scores.get(row.name)
-
     @property
     def seeds(self) -> int:
         """The most that a row has."""

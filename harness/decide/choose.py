@@ -135,7 +135,7 @@ def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
 
 def _value(row: Row, answers: Answers | None) -> float:
     """Over the items of `answers`; over its own where it has not answered these."""
-    scores = answers.of_row(row) if answers else None
+    scores = answers.scores.get(row.name) if answers else None
     return (measures.validation(row.record) or 0.0) if scores is None else float(scores.mean())
 
 

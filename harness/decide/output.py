@@ -101,19 +101,20 @@ def _needs(row: Row, limits: Limits) -> str:
         parts.append(f"{as_seconds(training_seconds(record))} of training")
     if index_seconds(record):
         parts.append(f"{as_seconds(index_seconds(record))} of indexing")
-    if request_seconds(record) is not None:
-        parts += _priced(row, limits)
+    parts += _priced(row, limits)
     return ", ".join(parts)
 
 
 def _priced(row: Row, limits: Limits) -> Iterator[str]:
-    """Of the first month where requests are given, else of a price alone."""
+    """Of the first month where requests are given, else of a price alone; nothing where a time is not known."""
+    seconds, price = month_seconds(row.record, limits), total(row.record, Prices(limits.hour))
+    if seconds == inf or price is None:
+        return
     if limits.requests is not None:
-        seconds = month_seconds(row.record, limits)
         said = as_seconds(seconds) if limits.hour is None else f"{seconds / 3600 * limits.hour:,.2f}"
         yield f"{said} in the first month for {limits.requests:,.0f} requests"
     elif limits.hour is not None:
-        yield f"{total(row.record, Prices(limits.hour)) or 0.0:,.4g} for its set-up and {REQUESTS:,} requests"
+        yield f"{price:,.4g} for its set-up and {REQUESTS:,} requests"
 
 
 def nothing(decision: Decision) -> str:
@@ -150,7 +151,8 @@ def _next(decision: Decision, limits: Limits) -> Iterator[str]:
         yield "method=zero_shot, which every cause is measured from"
     else:
         for method, since in _lacking(decision, found):
-            if not (limits.private and "lora" in method):
+            learns = method == "lora" and any(record.probes == "knowledge" for record in decision.cohort.records)
+            if not (limits.private and "lora" in method) and not (limits.changes >= OFTEN and learns):
                 yield f"method={method}, since {since}"
         if found.cause == "capacity":
             yield "a larger model"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from harness.decide.choose import NOT_CHOSEN, Strategy, recommend, zero_shot
+from harness.decide.choose import NOT_CHOSEN, Strategy, zero_shot
 from harness.records import Record
 from harness.report import measures
 from harness.report.cohorts import Cohort, Row
@@ -18,9 +18,8 @@ from harness.report.measures import UNTRAINED
 from harness.report.units import with_interval
 
 
-def sentence(cohort: Cohort, comparisons: Comparisons) -> str:
+def sentence(cohort: Cohort, comparisons: Comparisons, chosen: Strategy | None) -> str:
     """What is recommended and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
-    chosen = recommend(cohort)
     if chosen is None:
         return "no run has a validation value, so no method is chosen."
     first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."

@@ -23,7 +23,7 @@ from typing import Any
 from harness import catalogue, decide, records, stats
 from harness.catalogue import experiments
 from harness.decide import regret
-from harness.decide.choose import NOT_CHOSEN, recommend
+from harness.decide.choose import NOT_CHOSEN, Strategy, recommend
 from harness.records import Record, flatten
 from harness.report import (
     answer,
@@ -168,12 +168,13 @@ def write(order: Order) -> Chapter:
 
     found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
     drawings = draw_figures(found, order.options.prices)
-    text = "\n\n".join(section(found, drawings, compared := Comparisons.of(found), order.options))
+    compared, chosen = Comparisons.of(found), recommend(found)
+    text = "\n\n".join(section(found, drawings, compared, chosen, order.options))
     origins = "\n\n".join(_origins(found))
     return Chapter(
         key=order.key,
         runs=len(found.runs),
-        answer=answer.sentence(found, compared),
+        answer=answer.sentence(found, compared, chosen),
         text=text,
         html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),
         origins=origins,
@@ -188,14 +189,15 @@ def write(order: Order) -> Chapter:
     )
 
 
-def section(cohort: Cohort, drawings: Sequence[Drawing], compared: Comparisons, options: Options) -> Iterator[str]:
+def section(
+    cohort: Cohort, drawings: Sequence[Drawing], compared: Comparisons, chosen: Strategy | None, options: Options
+) -> Iterator[str]:
     """The table of methods, its notes, the figures, the smaller tables."""
     yield f"### {heading(cohort.key)}"
     yield tables.methods(cohort).markdown()
     yield "\n".join(f"- {note}" for note in notes(cohort))
     for drawing in drawings:
         yield f"![{markdown(drawing.description)}](figures/{drawing.name})"
-    chosen = recommend(cohort)
     name = chosen.row.name if chosen else None
     yield from comparisons.section(compared, cohort, name)
     yield from disagreements.section(compared, name, examples=options.examples)
