@@ -1,4 +1,4 @@
-"""The reference run, a task at a time: seed 0 with everything measured, then other prompts, then the other seeds.
+"""The reference run: seed 0 of each task with everything measured and other prompts, then the other seeds.
 
     python benchmarks/reference.py ticket_routing handbook_qa banking77=DIR squad=DIR [--seeds 1,2] [--results results]
 
@@ -27,15 +27,20 @@ def main() -> None:
     arguments.add_argument("--seeds", default="1,2")
     arguments.add_argument("--results", default="results")
     chosen = arguments.parse_args()
-    for given in chosen.tasks:
-        task, _, folder = given.partition("=")
-        words = [f"task={task}", *([f"task.source.path={folder}"] if folder else []), f"results={chosen.results}"]
-        run(*words)
-        for prompt in OTHER_PROMPTS:
+    tasks = [named(given, chosen.results) for given in chosen.tasks]
+    for words in tasks:
+        for prompt in ([], *OTHER_PROMPTS):
             run(*words, *prompt)
-        first = [s.record for s in load_records(f"{chosen.results}/reference,task={task},seed=0")]
+    for words in tasks:
+        first = [s.record for s in load_records(f"{chosen.results}/reference,{words[0]},seed=0")]
         for record in (record for record in first if record.status == "ok" and varies(record)):
             run(*words, *again(record), f"seed={chosen.seeds}", *QUALITY_ALONE)
+
+
+def named(given: str, results: str) -> list[str]:
+    """The words of a command that name a task, the folder of its rows where one is given, and the results."""
+    task, _, folder = given.partition("=")
+    return [f"task={task}", *([f"task.source.path={folder}"] if folder else []), f"results={results}"]
 
 
 def varies(record: Record) -> bool:

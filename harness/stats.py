@@ -155,10 +155,8 @@ def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None)
     if count == len(values):
         return 1.0
     alone, together = _mean(values, None).error, _mean(values, clusters).error
-    if alone == 0 or not math.isfinite(
-        together
-    ):  # all alike: nothing is known of the clusters; they may be one item each
-        return len(values) / count
+    if alone == 0 or not math.isfinite(together):
+        return len(values) / count  # all alike: nothing is known of the clusters; they may be one item each
     return max(1.0, (together / alone) ** 2)
 
 

@@ -250,15 +250,30 @@ def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Pa
     assert all(f"minus zero_shot (results={folder})" in heading.replace("\\", "") for folder in (first, second))
 
 
-def test_one_search_for_a_rate_is_no_third_of_a_search(tmp_path: Path) -> None:
-    """One seed tries the rates, the others take its choice."""
+def test_what_one_seed_measured_for_all_is_no_third_of_it(tmp_path: Path) -> None:
+    """One seed tries the rates and asks single requests, the others take its choice and are asked for quality alone."""
     runs = [record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
     runs = [
-        replace(run, training={**(run.training or {}), "tuning_seconds": spent})
-        for run, spent in zip(runs, (120, 0, 0), strict=True)
+        replace(
+            run,
+            training={**(run.training or {}), "tuning_seconds": spent},
+            seconds={"training": 60.0 + spent, "latency": spent or 2e-5},
+        )
+        for run, spent in zip(runs, (120.0, 0.0, 0.0), strict=True)
     ]
     (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
-    assert (cohort.rows[0].record.training or {})["tuning_seconds"] == 120
+    together = cohort.rows[0].record
+    assert (together.training or {})["tuning_seconds"] == 120
+    assert together.seconds == {"training": 100.0, "latency": 120.0}
+
+
+def test_two_seeds_far_apart_cannot_show_a_difference_and_say_so(tmp_path: Path) -> None:
+    """Not 'smallest detectable difference 221 points': scores lie between 0 and 1."""
+    runs = [(record("full", 0.7, 0.7, seed=seed), answers(right, seed)) for seed, right in enumerate((50, 110))]
+    root = scored(tmp_path / "results", [*runs, (record("zero_shot", 0.3, 0.3), answers(36, 9))])
+    page = write_report(str(root), tmp_path / "report").page.read_text()
+    assert "so few seeds could not have shown any difference" in page
+    assert "smallest detectable" not in page
 
 
 def test_a_choice_that_rests_on_an_untuned_run_says_so(tmp_path: Path) -> None:

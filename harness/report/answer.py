@@ -96,8 +96,11 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
 def _detectable(comparisons: Comparisons, pair: Pair, form: str) -> str:
     """Nothing where all items have the same difference, which leaves nothing to reckon with, or are one cluster."""
     smallest = comparisons.smallest_difference(pair)
-    known = 0 < smallest < math.inf
-    return form.format(f"smallest detectable difference {_points(smallest)}") if known else ""
+    if not 0 < smallest < math.inf:
+        return ""
+    if smallest > 1:  # more than scores in [0, 1] can differ by
+        return form.format("so few seeds could not have shown any difference")
+    return form.format(f"smallest detectable difference {_points(smallest)}")
 
 
 def _points(difference: float, *, signed: bool = False) -> str:

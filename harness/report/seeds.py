@@ -2,7 +2,7 @@
 
 Of peaks of memory the highest is meant, since that is what a machine must have, and of the search for a learning rate
 the longest, since one seed's choice does for the others. A figure that was disturbed in one seed
-and not in another is taken from those where it was not.
+and not in another is taken from those where it was not, and a step that one seed left out from those that took it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from harness.report.scores import Shared
 
 _FIGURES = {"memory": "memory", "training": "training", "inference": "latency", "seconds": "latency"}
 """The parts of a record, and the figure whose disturbance is in them."""
+_INSTANT = 1e-3
+"""Seconds below which a step was not taken."""
 _HIGHEST = ("memory", "peak_memory_bytes", "tuning_seconds")
 
 
@@ -28,8 +30,9 @@ def together(runs: Sequence[StoredRecord]) -> Record:
     records = [run.record for run in runs]
     if len(records) == 1:
         return records[0]
-    parts = ("validation", "training", "inference", "retrieval", "retention", "memory", "seconds")
+    parts = ("validation", "training", "inference", "retrieval", "retention", "memory")
     found = {part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))], part) for part in parts}
+    found["seconds"] = _seconds(_undisturbed(records, _FIGURES["seconds"]))
     for part in ("retention", "validation"):
         if found[part]:
             found[part] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
@@ -74,6 +77,15 @@ def mean(parts: Sequence[Any], name: str = "") -> Any:
     if finite and name in _HIGHEST:
         return max(finite)
     return (finite[0] if len(set(finite)) == 1 else fmean(finite)) if finite else None
+
+
+def _seconds(records: Sequence[Record]) -> dict[str, Any] | None:
+    """The seconds of each step, of the seeds that took it: another seed may have left latency or the search out."""
+    known = [record.seconds for record in records if record.seconds]
+    found = {
+        step: [seconds.get(step) or 0.0 for seconds in known] for step in dict.fromkeys(s for k in known for s in k)
+    }
+    return {step: mean([t for t in spent if t >= _INSTANT] or spent) for step, spent in found.items()} or None
 
 
 def _undisturbed(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
