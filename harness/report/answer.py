@@ -99,7 +99,7 @@ def _detectable(comparisons: Comparisons, pair: Pair, form: str) -> str:
     if not 0 < smallest < math.inf:
         return ""
     if smallest > 1:  # more than scores in [0, 1] can differ by
-        return form.format("so few seeds could not have shown any difference")
+        return form.format("too little was measured to show any difference")
     return form.format(f"smallest detectable difference {_points(smallest)}")
 
 

@@ -82,10 +82,8 @@ def mean(parts: Sequence[Any], name: str = "") -> Any:
 def _seconds(records: Sequence[Record]) -> dict[str, Any] | None:
     """The seconds of each step, of the seeds that took it: another seed may have left latency or the search out."""
     known = [record.seconds for record in records if record.seconds]
-    found = {
-        step: [seconds.get(step) or 0.0 for seconds in known] for step in dict.fromkeys(s for k in known for s in k)
-    }
-    return {step: mean([t for t in spent if t >= _INSTANT] or spent) for step, spent in found.items()} or None
+    taken = [{step: spent for step, spent in seconds.items() if spent >= _INSTANT} for seconds in known]
+    return mean(known) | mean(taken) if known else None
 
 
 def _undisturbed(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
