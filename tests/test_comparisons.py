@@ -192,6 +192,22 @@ def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path
     assert not row.record.contaminated
 
 
+def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Path) -> None:
+    """Also where the first seed was disturbed: a mean over two processors is a figure of neither."""
+    here = record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
+    there = record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
+    there = replace(there, environment={**there.environment, "device": "CPU: another"})
+    root = store(tmp_path, here, there)
+    (cohort,) = gather(load_records(str(root)), [])
+    (row,) = cohort.rows
+    assert (row.record.quality or {})["value"] == 0.6
+    assert (row.record.training or {})["seconds"] == 100
+    assert (row.record.memory or {})["train"]["allocated"] == 900 * MIB
+    assert row.record.contaminated == {"memory": ["swapped"]}
+    page = write_report(str(root), tmp_path / "report").page.read_text()
+    assert "Some seeds were run on CPU: another: of those only the quality is used." in page
+
+
 def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_path: Path) -> None:
     tuned, taken = (
         record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})

@@ -275,6 +275,8 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
     devices = sorted({d for r in records if (d := measures.hardware(r))})
     if len(devices) > 1:
         yield f"Times and memory come from several devices: {markdown(', '.join(devices))}."
+    if elsewhere := sorted({d for run in cohort.runs if (d := measures.hardware(run.record))} - set(devices)):
+        yield f"Some seeds were run on {markdown(', '.join(elsewhere))}: of those only the quality is used."
     for baseline in cohort.other_baselines:
         yield f"{markdown(baseline.name)} (no model) was computed on {baseline.n:,} items and is left out."
     for status, count in Counter(r.status for r in records if r.status != "ok").items():

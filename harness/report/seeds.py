@@ -1,8 +1,9 @@
 """A method's training seeds as one run: quality over items and seeds, every other figure the mean of the seeds'.
 
 Of peaks of memory the highest is meant, since that is what a machine must have, and of the search for a learning rate
-the longest, since one seed's choice does for the others. A figure that was disturbed in one seed
-and not in another is taken from those where it was not, and a step that one seed left out from those that took it.
+the longest, since one seed's choice does for the others. Time and memory are those of the first seed's hardware: what
+was made elsewhere counts for quality alone. A figure that was disturbed in one seed and not in another is taken from
+those where it was not, and a step that one seed left out from those that took it.
 """
 
 from __future__ import annotations
@@ -31,15 +32,15 @@ def together(runs: Sequence[StoredRecord]) -> Record:
     if len(records) == 1:
         return records[0]
     parts = ("validation", "training", "inference", "retrieval", "retention", "memory")
-    found = {part: mean([getattr(r, part) for r in _undisturbed(records, _FIGURES.get(part))], part) for part in parts}
-    found["seconds"] = _seconds(_undisturbed(records, _FIGURES["seconds"]))
+    found = {part: mean([getattr(r, part) for r in _measured(records, _FIGURES.get(part))], part) for part in parts}
+    found["seconds"] = _seconds(_measured(records, _FIGURES["seconds"]))
     for part in ("retention", "validation"):
         if found[part]:
             found[part] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
     return replace(
         records[0],
         quality=_quality(runs),
-        contaminated={figure: said for figure in _remarked(records) if (said := _remarks(records, figure))},
+        contaminated=_disturbances(records),
         **found,
     )
 
@@ -86,16 +87,25 @@ def _seconds(records: Sequence[Record]) -> dict[str, Any] | None:
     return mean(known) | mean(taken) if known else None
 
 
-def _undisturbed(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
-    clean = [record for record in records if figure not in measures.contaminated(record)]
-    return clean or records
+def _measured(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
+    """The seeds that a part of the record is taken from: all of them where it holds no figure of the hardware."""
+    if figure is None:
+        return records
+    near = _on_one_machine(records)
+    return [record for record in near if figure not in measures.contaminated(record)] or near
 
 
-def _remarked(records: Sequence[Record]) -> list[str]:
-    return list(dict.fromkeys(figure for record in records for figure in measures.contaminated(record)))
+def _on_one_machine(records: Sequence[Record]) -> list[Record]:
+    """Those of the first seed's hardware."""
+    return [record for record in records if measures.hardware(record) == measures.hardware(records[0])]
 
 
-def _remarks(records: Sequence[Record], figure: str) -> list[str]:
-    """What disturbed a figure in every seed; nothing where one seed was spared."""
-    said = [measures.contaminated(record).get(figure, []) for record in records]
-    return list(dict.fromkeys(remark for remarks in said for remark in remarks)) if all(said) else []
+def _disturbances(records: Sequence[Record]) -> dict[str, list[str]]:
+    """By figure, what disturbed it in every seed that it could be taken from; nothing where one of them was spared."""
+    remarks = [measures.contaminated(record) for record in _on_one_machine(records)]
+    figures = dict.fromkeys(figure for said in remarks for figure in said)
+    return {
+        figure: list(dict.fromkeys(remark for said in remarks for remark in said[figure]))
+        for figure in figures
+        if all(said.get(figure) for said in remarks)
+    }
