@@ -4,8 +4,10 @@
 
 Seed 0 chooses each trained method's learning rate on validation, of two; few-shot and RAG have two numbers of
 demonstrations and passages, of which validation chooses as well. The other seeds draw other rows, demonstrations and
-initial weights and train at that rate; only their quality is measured, so time and memory are seed 0's. What is
-finished is skipped, so this can be stopped and started again; each command is printed before it runs.
+initial weights and train at that rate; latency is asked of seed 0 alone. So the other seeds may run on another machine,
+and several of them side by side: their time and memory are then no figure of the report. HARNESS_MATMUL makes them
+multiply as seed 0 did. What is finished is skipped, so this can be stopped and started again; each command is printed
+before it runs.
 """
 
 from __future__ import annotations
