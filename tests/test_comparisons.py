@@ -107,6 +107,24 @@ def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_diffe
     assert row[6] == "&lt;0.001"
 
 
+def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) -> None:
+    """Nine items lost and one won: p 0.02 of the pair alone, 0.06 when three pairs are asked about."""
+    full = answers(96, 1)
+    right, wrong = ([i for i in range(N) if full[i] == score] for score in (1.0, 0.0))
+    small = [float(score and i not in right[:9]) or float(i == wrong[0]) for i, score in enumerate(full)]
+    other = [float(score and i not in right[:9]) or float(i == wrong[1]) for i, score in enumerate(full)]
+    runs = [(record("full", 0.8, 0.8, memory=2600), full)]
+    runs += [(record("lora", 0.7, 0.7, rank=rank), own) for rank, own in ((4, small), (8, other))]
+    root = scored(tmp_path / "results", runs)
+    comparisons = found(root)
+    pair = comparisons.between("full", "lora r8")
+    assert pair
+    assert pair.found.p < 0.05 < pair.corrected
+    assert not pair.differ
+    assert not comparisons.alike("full")
+    assert "cannot be told apart from it" not in write_report(str(root), tmp_path / "report").page.read_text()
+
+
 def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
     one, other = answers(70, 1), answers(60, 2)
     runs = [(record("zero_shot", 0.5), other), (record("full", 0.6), one)]

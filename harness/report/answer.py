@@ -66,9 +66,15 @@ def _over_zero_shot(cohort: Cohort, chosen: Strategy, comparisons: Comparisons) 
     found = pair.seen_from(chosen.row.name)
     way = "over" if found.value >= 0 else "under"
     low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
-    asked = f", all {len(comparisons.pairs):,} pairs asked about" if len(comparisons.pairs) > 1 else ""
-    sure = "" if pair.differ else f"; not to be told apart from it, p {p_value(pair.corrected)}{asked}"
+    sure = _in_doubt(comparisons, pair)
     return f", {_points(abs(found.value))} {way} {UNTRAINED} (95 % interval {100 * low:.0f} to {100 * high:.0f}{sure})"
+
+
+def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
+    if pair.differ:
+        return ""
+    asked = f", all {len(comparisons.pairs):,} pairs asked about" if len(comparisons.pairs) > 1 else ""
+    return f"; not to be told apart from it, p {p_value(pair.corrected)}{asked}{_detectable(comparisons, pair)}"
 
 
 def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
@@ -86,21 +92,18 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
     if not share:
         return
     if least.name == UNTRAINED:  # of which it has been said already
-        yield f"{name} needs {share}{_detectable(comparisons, pair, ' ({})')}."
+        yield f"{name} needs {share}."
     else:
         difference = _points(pair.seen_from(least.name).value, signed=True)
-        detectable = _detectable(comparisons, pair, "; {}")
-        yield f"{name} cannot be told apart from it ({difference}{detectable}) and needs {share}."
+        yield f"{name} cannot be told apart from it ({difference}{_detectable(comparisons, pair)}) and needs {share}."
 
 
-def _detectable(comparisons: Comparisons, pair: Pair, form: str) -> str:
-    """Nothing where all items have the same difference, which leaves nothing to reckon with, or are one cluster."""
+def _detectable(comparisons: Comparisons, pair: Pair) -> str:
+    """Nothing where all items have the same difference, which leaves nothing to reckon with."""
+    if not comparisons.could_show(pair):
+        return "; too little was measured to show any difference"
     smallest = comparisons.smallest_difference(pair)
-    if not 0 < smallest < math.inf:
-        return ""
-    if smallest > 1:  # more than scores in [0, 1] can differ by
-        return form.format("too little was measured to show any difference")
-    return form.format(f"smallest detectable difference {_points(smallest)}")
+    return f"; smallest detectable difference {_points(smallest)}" if smallest > 0 else ""
 
 
 def _points(difference: float, *, signed: bool = False) -> str:

@@ -109,9 +109,16 @@ class Comparisons:
         return pair.found.smallest_of(len(self.pairs))
 
     def alike(self, name: str) -> list[Cell]:
-        """The cells that cannot be told apart from one."""
+        """The cells that cannot be told apart from one, where they could have been.
+
+        By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.
+        """
         said = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
-        return [cell for cell, pair in said if pair and not pair.differ]
+        return [cell for cell, pair in said if pair and pair.found.p >= LEVEL and self.could_show(pair)]
+
+    def could_show(self, pair: Pair) -> bool:
+        """Whether a difference that scores in [0, 1] can have would have been found."""
+        return self.smallest_difference(pair) <= 1
 
     @cached_property
     def letters(self) -> Mapping[str, str]:
