@@ -35,7 +35,7 @@ from harness.report.units import memory_unit, short
 
 WIDTH, HEIGHT, DPI = 7.0, 4.2, 200
 LEFT, RIGHT, BOTTOM, TOP = 0.075, 0.975, 0.13, 0.90  # of the axes, in parts of the figure
-LOG_FROM = 10.0  # the largest over the smallest value from which an axis is logarithmic
+LOG_FROM = 3.0  # the largest over the smallest value from which an axis is logarithmic
 SPARE = 0.12  # of the data's width, left of the cheapest point
 CROWD = 16  # more names than this do not find room
 RANKED = ("lora", "qlora")
@@ -239,7 +239,7 @@ def _quality_axis(axes: Axes, points: list[Point]) -> None:
 
 
 def _cost_axis(axes: Axes, values: list[float], widest: float) -> None:
-    """Room on the right for the widest name (a part of the axis); logarithmic where costs spread over tenfold."""
+    """Room on the right for the widest name (a part of the axis); logarithmic where costs spread several times over."""
     low, high = min(values), max(values)
     room = min(widest + 0.02, 0.4)
     right = (1 + SPARE) * room / (1 - room)
@@ -247,8 +247,8 @@ def _cost_axis(axes: Axes, values: list[float], widest: float) -> None:
         axes.set_xscale("log")
         spread_ = high / low
         axes.set_xlim(low / spread_**SPARE, high * spread_**right)
-        few = spread_ > 1000
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0), numticks=20))
+        steps = (1.0,) if spread_ > 1000 else (1.0, 2.0, 5.0) if spread_ > 10 else (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
+        axes.xaxis.set_major_locator(LogLocator(subs=steps, numticks=20))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_minor_formatter(NullFormatter())
     else:
