@@ -19,7 +19,13 @@ from harness.records import Record, StoredRecord
 from harness.report import measures, scores
 from harness.report.scores import Shared
 
-_FIGURES = {"memory": "memory", "training": "training", "inference": "latency", "seconds": "latency"}
+_FIGURES = {
+    "memory": "memory",
+    "training": "training",
+    "inference": "latency",
+    "retrieval": "latency",
+    "seconds": "latency",
+}
 """The parts of a record, and the figure whose disturbance is in them."""
 _INSTANT = 1e-3
 """Seconds below which a step was not taken."""
