@@ -299,7 +299,7 @@ def compare_over_seeds(
     if all(len(values) == 1 for values in methods):
         return compare(methods[0][0].tolist(), methods[1][0].tolist(), clusters)
     over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
-    return _of_scores(_by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t, items and seeds crossed"))
+    return _of_scores(_by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t over items and seeds crossed"))
 
 
 def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Interval | None:

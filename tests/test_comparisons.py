@@ -201,6 +201,19 @@ def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_pat
     assert (cohort.rows[0].record.quality or {})["value"] == 0.5
 
 
+def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> None:
+    """Three seeds that are right on 40 items each and never on the same ones: a third of the items."""
+    apart = [[float(seed * 40 <= i < (seed + 1) * 40) for i in range(N)] for seed in range(3)]
+    runs = [(record("lora", 1 / 3, 0.3, rank=8, seed=seed), own) for seed, own in enumerate(apart)]
+    root = scored(tmp_path / "results", [*runs, (record("full", 0.8, 0.8), answers(96, 1))])
+    page = write_report(str(root), tmp_path / "report", examples=False).page.read_text()
+    (row,) = table_rows(page.split("#### Item by item")[1].split("####")[0], "lora r8")
+    both, only_full, only_this, neither = map(float, row[1:])
+    assert both + only_this == pytest.approx(1 / 3, abs=0.01)
+    assert both + only_full == pytest.approx(0.8, abs=0.01)
+    assert both + only_full + only_this + neither == pytest.approx(1, abs=0.02)
+
+
 def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path: Path) -> None:
     exact = record("lora", memory=900, rank=8, seed=0)
     disturbed = record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})

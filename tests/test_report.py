@@ -208,10 +208,10 @@ def test_baselines_without_a_model_stand_in_the_table_of_their_own_items_only(tm
     }
     (folder / "baselines.json").write_text(json.dumps(raw), encoding="utf-8")
     page = page_of(tmp_path, record("rag", 0.5), record("zero_shot", 0.1), record("full", data="another"))
-    (row,) = table_rows(page, "majority (no model)")
+    (row,) = table_rows(page, "majority (no language model)")
     assert row[1] == "0.20 (0.14 to 0.28)"
     order = [line.split("|")[1].strip() for line in tables_of(page)[0].splitlines()[2:]]
-    assert order == ["rag", "majority (no model)", "zero_shot"]
+    assert order == ["rag", "majority (no language model)", "zero_shot"]
 
 
 def test_a_broken_file_of_baselines_is_named(tmp_path: Path) -> None:

@@ -73,8 +73,11 @@ def _over_zero_shot(cohort: Cohort, chosen: Strategy, comparisons: Comparisons) 
 def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
     if pair.differ:
         return ""
-    asked = f", all {len(comparisons.pairs):,} pairs asked about" if len(comparisons.pairs) > 1 else ""
-    return f"; not to be told apart from it, p {p_value(pair.corrected)}{asked}{_detectable(comparisons, pair)}"
+    pairs = len(comparisons.pairs)
+    p = f"p {p_value(pair.found.p)}"
+    if pairs > 1:
+        p += f", corrected for all {pairs:,} pairs {p_value(pair.corrected)}"
+    return f"; not to be told apart from it, {p}{_detectable(comparisons, pair)}"
 
 
 def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
@@ -101,7 +104,7 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
 def _detectable(comparisons: Comparisons, pair: Pair) -> str:
     """Nothing where all items have the same difference, which leaves nothing to reckon with."""
     if not comparisons.could_show(pair):
-        return "; too little was measured to show any difference"
+        return "; too little was measured to show any difference at that level"
     smallest = comparisons.smallest_difference(pair)
     return f"; smallest detectable difference {_points(smallest)}" if smallest > 0 else ""
 

@@ -278,7 +278,7 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
     if elsewhere := sorted({d for run in cohort.runs if (d := measures.hardware(run.record))} - set(devices)):
         yield f"Some seeds were run on {markdown(', '.join(elsewhere))}: of those only the quality is used."
     for baseline in cohort.other_baselines:
-        yield f"{markdown(baseline.name)} (no model) was computed on {baseline.n:,} items and is left out."
+        yield f"{markdown(baseline.name)} (no language model) was computed on {baseline.n:,} items and is left out."
     for status, count in Counter(r.status for r in records if r.status != "ok").items():
         yield f"{count} of {len(cohort.runs)} runs {'is' if count == 1 else 'are'} {markdown(status)}."
 

@@ -36,14 +36,15 @@ def section(comparisons: Comparisons, chosen: str | None, *, examples: bool) -> 
     name = markdown(best.name)
     headings = ("method", "both right", f"only {name}", "only this", "both wrong")
     yield Table(headings, tuple(rows)).markdown()
-    yield f"- Shares of {comparisons.items:,} items; right: a score of {RIGHT} or more, a method's seeds averaged."
+    yield f"- Shares of {comparisons.items:,} items, over all pairs of seeds; right: a score of {RIGHT} or more."
     if examples:
         yield from _examples(comparisons, best)
 
 
 def _agreement(best: Cell, other: Cell) -> tuple[str, ...]:
-    one, two = (cell.scores.mean(0) >= RIGHT for cell in (best, other))
-    shares = [one & two, one & ~two, ~one & two, ~one & ~two]
+    """Over all pairs of a seed of one and a seed of the other: a majority of seeds is no method that anybody ran."""
+    one, two = ((cell.scores >= RIGHT).mean(0) for cell in (best, other))
+    shares = [one * two, one * (1 - two), (1 - one) * two, (1 - one) * (1 - two)]
     return markdown(other.name), *(f"{float(np.mean(share)):.2f}" for share in shares)
 
 

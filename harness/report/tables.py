@@ -111,7 +111,7 @@ def _memory_columns(cohort: Cohort, unit: Unit) -> list[Column]:
 
 
 def _baseline_cells(baseline: Baseline) -> tuple[str, ...]:
-    name, value = markdown(f"{baseline.name} (no model)"), with_interval(baseline.estimate)
+    name, value = markdown(f"{baseline.name} (no language model)"), with_interval(baseline.estimate)
     return name, value, count(baseline.n)
 
 
