@@ -227,12 +227,16 @@ def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Pat
     """Also where the first seed was disturbed: a mean over two processors is a figure of neither."""
     here = record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
     there = record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
-    there = replace(there, environment={**there.environment, "device": "CPU: another"})
+    there = replace(
+        there, environment={**there.environment, "device": "CPU: another"}, retrieval={"index_seconds": 50.0}
+    )
+    here = replace(here, retrieval={"index_seconds": 5.0})
     root = store(tmp_path, here, there)
     (cohort,) = gather(load_records(str(root)), [])
     (row,) = cohort.rows
     assert (row.record.quality or {})["value"] == 0.6
     assert (row.record.training or {})["seconds"] == 100
+    assert row.record.retrieval == {"index_seconds": 5.0}
     assert (row.record.memory or {})["train"]["allocated"] == 900 * MIB
     assert row.record.contaminated == {"memory": ["swapped"]}
     page = write_report(str(root), tmp_path / "report").page.read_text()
