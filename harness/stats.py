@@ -303,16 +303,20 @@ def compare_over_seeds(
 
 
 def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None = None) -> Interval | None:
-    """A method's mean over items and training seeds, shape (seeds, items), both of which vary; None without a score.
+    """A mean over items and training seeds, shape (seeds, items), both of which vary; None without a score.
 
-    As `compare_over_seeds`; of a single seed, and where all scores are the same 0 or 1, as `interval`.
+    What two methods make together has an axis of seeds for each: (seeds, other seeds, items). As `compare_over_seeds`;
+    of a single seed, and where all scores are the same 0 or 1, as `interval`.
     """
     values = np.atleast_2d(np.asarray(scores, float))
-    if len(values) == 1 or (values == values.flat[0]).all():
-        return interval(values[0].tolist(), clusters)
-    found = _with_seeds(_mean(values.mean(0), clusters), [values])
+    axes = range(values.ndim - 1)
+    n = values.shape[-1]
+    if values.size == n or (values == values.flat[0]).all():
+        return interval(values[(0,) * len(axes)].tolist(), clusters)
+    methods = [values.mean(tuple(other for other in axes if other != axis)) for axis in axes]
+    found = _with_seeds(_mean(values.mean(tuple(axes)), clusters), methods)
     reach = critical_t(found.freedom) * found.error if math.isfinite(found.error) else 1.0
-    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), values.shape[1])
+    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), n)
 
 
 def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:

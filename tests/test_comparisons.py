@@ -132,6 +132,8 @@ def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
     grouped = found(scored(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N)])).pairs[0]
     assert alone.found.test == "exact McNemar"
     assert grouped.found.test == "cluster-robust t"
+    for name, unit in (("alone", "the item;"), ("grouped", "the 120 items have 6 of them;")):
+        assert unit in write_report(str(tmp_path / name), tmp_path / f"report-{name}").page.read_text()
 
 
 def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:

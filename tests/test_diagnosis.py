@@ -117,6 +117,20 @@ def test_errors_of_one_cluster_are_no_independent_ones(tmp_path: Path) -> None:
     assert width() > 2 * alone
 
 
+def test_shares_are_of_the_seeds_and_not_of_their_majority(tmp_path: Path) -> None:
+    """LoRA's three seeds are right on 20 items each, never on the same ones; no majority of them is right anywhere."""
+    apart = [[float(20 * seed <= i - 20 < 20 * (seed + 1)) for i in range(100)] for seed in range(3)]
+    runs = [(record("zero_shot", probes="knowledge"), first(20), first(20))]
+    runs += [(record("lora", rank=8, seed=seed, probes="knowledge"), own, own) for seed, own in enumerate(apart)]
+    runs += [(record("rag", seed=seed, probes="knowledge"), first(n), first(n)) for seed, n in ((0, 80), (1, 20))]
+    shares = {share.cause: share for share in only(answered(tmp_path, runs)).diagnosis.shares}
+    found = {cause: share.share.value for cause, share in shares.items()}
+    mended = 20 / 80, (60 - 20) / 80 / 2  # one seed of RAG mends 60 errors, without those that one of LoRA does
+    assert found == pytest.approx({"behaviour": mended[0], "knowledge": mended[1], "capacity": 1 - sum(mended)})
+    assert (shares["behaviour"].lost, shares["knowledge"].lost) == (20, 0)
+    assert shares["knowledge"].share.low == 0 < 0.5 < shares["knowledge"].share.high, "two seeds that differ: unknown"
+
+
 @pytest.mark.parametrize(("items", "cause"), [(60, None), (400, "capacity")])
 def test_what_is_right_by_luck_is_no_cause(tmp_path: Path, items: int, cause: str | None) -> None:
     """Random labels: half of the errors are right under full fine-tuning, and as many others are lost."""

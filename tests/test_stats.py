@@ -206,6 +206,18 @@ def test_a_method_over_seeds_covers_its_true_mean() -> None:
     assert 0.93 <= covered / 600 <= 0.99
     assert interval_over_seeds([[1, 0, 1, 1]]) == interval([1, 0, 1, 1])
     assert interval_over_seeds([[1, 1], [1, 1]]) == interval([1, 1]), "no variance is no certainty"
+    one = crossed(4, 60, 0.1, 0.05, 0.2)
+    assert interval_over_seeds(one[:, None]) == interval_over_seeds(one), "a second method of one seed adds no variance"
+
+
+def test_a_mean_over_the_seeds_of_two_methods_covers_what_it_is_of() -> None:
+    covered = 0
+    for _ in range(600):
+        of_both = crossed(3, 60, 0.1, 0.05, 0.1)[:, None] + crossed(4, 60, 0.0, 0.08, 0.1)[None] - 0.5
+        found = interval_over_seeds(of_both)
+        assert found is not None
+        covered += found.low <= 0.5 <= found.high
+    assert 0.93 <= covered / 600 <= 0.995
 
 
 def test_the_spread_of_seeds_is_apart_from_that_of_items() -> None:

@@ -6,8 +6,9 @@ Of the items that zero-shot gets wrong:
     knowledge   not those, but right under the best method with passages, trained or not: it lacked the fact
     capacity    under neither: a larger model may do it
 
-Best is meant on validation. An item counts as right from a score of one half on. Where no answers were kept, the means
-decide and no shares are given.
+Best is meant on validation. An item counts as right from a score of one half on; under a method of several seeds it is
+right as often as those have it right, all of one method with all of the other. Zero-shot draws nothing: should its runs
+differ, most of them count. Where no answers were kept, the means decide and no shares are given.
 
 An item can become right by luck, so a kind of method explains something only where its best is better than zero-shot
 over all items (paired, 5 %), and beside its share stands how many items it lost. That nothing mends the errors is said
@@ -47,10 +48,10 @@ class Share:
     share: Interval
     by: str | None
     # the method that mends it; None of capacity
-    lost: int
-    # items that zero-shot has right and that method has not
+    lost: float
+    # items that zero-shot has right and that method has not, a mean over its seeds
     examples: tuple[str, ...]
-    # items, by id
+    # items, by id; those that most seeds agree on
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,12 @@ class _Items:
     # by the row's name; shape (seeds, items)
 
     def right(self, row: Row) -> NDArray[np.bool_]:
-        return np.asarray(self.scores[row.name].mean(0) >= RIGHT)
+        """Shape (seeds, items)."""
+        return self.scores[row.name] >= RIGHT
+
+    def wrong(self, row: Row) -> NDArray[np.bool_]:
+        """Under most seeds; shape (items,)."""
+        return np.asarray(self.scores[row.name].mean(0) < RIGHT)
 
     def compare(self, row: Row, other: Row) -> Comparison:
         return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.shared.clusters)
@@ -112,7 +118,7 @@ def _by_items(base: Row, others: Sequence[Row], items: _Items) -> Diagnosis:
     plain = _best([row for row in others if row.record.context not in WITH_PASSAGES])
     passages = _best([row for row in others if row.record.context in WITH_PASSAGES])
     shares = tuple(_shares(base, plain, passages, items, rest=not missing))
-    errors = ~items.right(base)
+    errors = items.wrong(base)
     if errors.mean() < FEW:
         cause: str | None = "none"
     else:
@@ -125,21 +131,24 @@ def _by_items(base: Row, others: Sequence[Row], items: _Items) -> Diagnosis:
 
 def _shares(base: Row, plain: Row | None, passages: Row | None, items: _Items, *, rest: bool) -> Iterator[Share]:
     """What the best method of each kind mends; the rest only where it may be said to be one."""
-    wrong = ~items.right(base)
+    wrong = items.wrong(base)
     places = np.flatnonzero(wrong)
     clusters = [items.shared.clusters[i] for i in places] if items.shared.clusters else None
 
     def share(cause: str, part: NDArray[np.bool_], by: Row | None) -> Share | None:
-        found = stats.interval(part[places].astype(float).tolist(), clusters)
-        lost = int((items.right(base) & ~items.right(by)).sum()) if by else 0
-        examples = tuple(items.shared.ids[i] for i in np.flatnonzero(part)[:EXAMPLES])
-        return Share(cause, found, by.name if by else None, lost, examples) if found else None
+        """part: which errors it is; shape (..., errors), an axis of seeds for every method that takes part."""
+        found = stats.interval_over_seeds(part, clusters)
+        lost = float((~wrong & ~items.right(by)).sum(1).mean()) if by else 0.0
+        often = part.mean(tuple(range(part.ndim - 1)))
+        examples = [items.shared.ids[places[i]] for i in np.argsort(-often, kind="stable") if often[i] > 0]
+        return Share(cause, found, by.name if by else None, lost, tuple(examples[:EXAMPLES])) if found else None
 
-    left, found = wrong, []
+    left, found = np.ones(len(places), bool), []
     for cause, row in (("behaviour", plain), ("knowledge", passages)):
         if row:
-            found.append(share(cause, left & items.right(row), row))
-            left = left & ~items.right(row)
+            right = items.right(row)[:, places]
+            found.append(share(cause, left[..., None, :] & right, row))
+            left = left[..., None, :] & ~right
     if rest:
         found.append(share("capacity", left, None))
     yield from filter(None, found)

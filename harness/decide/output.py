@@ -285,7 +285,7 @@ def _share(share: Share, errors: int) -> str:
     interval = f"{part.low:.0%} to {part.high:.0%}"
     said = f"{share.cause}: {part.value:.0%} ({interval}) of zero-shot's {errors:,} errors"
     if share.by:
-        said += f" are right under {plain(share.by)}, and {share.lost:,} that it has right are wrong there"
+        said += f" are right under {plain(share.by)}, and {share.lost:,.0f} that it has right are wrong there"
     return f"{said}{items}"
 
 

@@ -34,6 +34,7 @@ from harness.report import (
     html,
     measures,
     predictions,
+    scores,
     spreadsheet,
     tables,
     twins,
@@ -229,8 +230,8 @@ def notes(cohort: Cohort) -> Iterator[str]:
     """What the reader of the table has to know, and only where it applies."""
     records = cohort.records
     yield (
-        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being items, or what "
-        "several items share (a template, a document); " + ("rows are sorted by it, runs that are not ok come last.")
+        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being "
+        f"{_unit(cohort)}; rows are sorted by it, runs that are not ok come last."
     )
     if cohort.metric == "accuracy":
         yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
@@ -239,13 +240,24 @@ def notes(cohort: Cohort) -> Iterator[str]:
         said = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
         yield f"Peak memory: {said}; the highest of loading, training and answering."
     if any(measures.latency(r) is not None for r in records):
-        yield "Latency: one request at a time, answer included; merged: the adapter merged into the weights."
-        if cohort.metric == "accuracy":
-            yield "A choice takes longer the longer the label chosen, so latency is not the method's alone."
+        yield (
+            "Latency: one request at a time, answer included; merged: the adapter merged into the weights. "
+            "A longer answer takes longer, so latency is not the method's alone."
+        )
     if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
         yield "Prompt tokens: the mean of an item."
     yield from _training_notes(records)
     yield from _caveats(cohort)
+
+
+def _unit(cohort: Cohort) -> str:
+    """What was drawn, and so what intervals and tests count."""
+    answers = next((own for run in cohort.runs if (own := scores.read(run))), None)
+    if answers is None:
+        return "the item, or what several items share"
+    if answers.units == len(answers.ids):
+        return "the item"
+    return f"what items share, a template or a document: the {len(answers.ids):,} items have {answers.units:,} of them"
 
 
 def _training_notes(records: list[Record]) -> Iterator[str]:

@@ -72,7 +72,8 @@ def section(cohort: Cohort) -> Iterator[str]:
     yield "#### Predictions of the data card"
     yield (
         f"Pairs of this table that the data card orders: {len(pairs)}. By value {len(held)} hold "
-        f"({sum(bool(pair.apart) for pair in held)} with intervals apart), {level} level, {len(failed)} failed."
+        f"({sum(bool(pair.apart) for pair in held)} with intervals apart), {level} are equal, "
+        f"{len(failed)} failed{':' if failed else '.'}"
     )
     if failed:
         headings = ("predicted better", "reaches", "predicted worse", "reaches", "intervals")

@@ -25,6 +25,12 @@ class Scores:
     values: NDArray[np.float64]
     clusters: tuple[Hashable, ...]
 
+    @property
+    def units(self) -> int:
+        """Clusters; an item without one is one by itself."""
+        named = [cluster for cluster in self.clusters if cluster is not None]
+        return len(set(named)) + len(self.clusters) - len(named)
+
     def of(self, ids: Sequence[str]) -> NDArray[np.float64]:
         """The scores of these items, in their order."""
         if ids == self.ids:
