@@ -140,7 +140,6 @@ def scatter(cohort: Cohort, spent: Callable[[Record], float | None], axis: str) 
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [point.x for point in points], widest)
     _quality_axis(axes, points)
-    figure.draw_without_rendering()
     places = [(p.x, p.y, p.low, p.high) for p in points]
     place(axes, canvas, labels, places)
     return figure
@@ -292,7 +291,6 @@ def forgetting(cohort: Cohort) -> Figure | None:
     widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [0.0, *(p.x for p in points), *(x for p in points for x in _ends(p.row.record))], widest)
     _quality_axis(axes, points)
-    figure.draw_without_rendering()
     place(axes, canvas, labels, [(p.x, p.y, p.low, p.high) for p in points])
     return figure
 
@@ -319,7 +317,6 @@ def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tu
         ends.append((_draw_series(axes, line, shift), name, colour(line[0].row.record)))
     _doubling_axis(axes, sorted({p.x for p in drawn}), axis)
     _quality_axis(axes, [*drawn, *(Point(0, y, y, y, drawn[0].row) for _, y, _ in references)])
-    figure.draw_without_rendering()
     _end_labels(axes, canvas, ends)
     return figure
 
