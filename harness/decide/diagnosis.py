@@ -8,7 +8,7 @@ Of the items that zero-shot gets wrong:
 
 Best is meant on validation. An item counts as right from a score of one half on; under a method of several seeds it is
 right as often as those have it right, all of one method with all of the other. Zero-shot draws nothing: should its runs
-differ, most of them count. Where no answers were kept, the means decide and no shares are given.
+differ, their mean counts. Where no answers were kept, the means decide and no shares are given.
 
 An item can become right by luck, so a kind of method explains something only where its best is better than zero-shot
 over all items (paired, 5 %), and beside its share stands how many items it lost. That nothing mends the errors is said
@@ -88,7 +88,7 @@ class _Items:
         return self.scores[row.name] >= RIGHT
 
     def wrong(self, row: Row) -> NDArray[np.bool_]:
-        """Under most seeds; shape (items,)."""
+        """By the mean score of its seeds; shape (items,)."""
         return np.asarray(self.scores[row.name].mean(0) < RIGHT)
 
     def compare(self, row: Row, other: Row) -> Comparison:
