@@ -209,6 +209,7 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
 
 
 _MOST_ROWS = 1024
+_TRIES = 8  # batches after which memory does not grow as expected
 
 
 def _step_above(batch: int) -> int:
@@ -219,21 +220,32 @@ def _step_above(batch: int) -> int:
 def _largest_batch(
     settings: Settings, least: Estimate, limit: int, needed: Callable[[Settings], Estimate]
 ) -> tuple[int, Estimate]:
-    """By doubling, then by halving the interval."""
-    low, found, high = 1, least, 2
-    while high <= _MOST_ROWS:
-        tried = needed(with_settings(settings, batch_size=high))
-        if tried.needed > limit:
-            break
-        low, found, high = high, tried, 2 * high
-    while high - low > _step_above(low):
-        middle = (low + high) // 2
-        tried = needed(with_settings(settings, batch_size=middle))
-        if tried.needed <= limit:
-            low, found = middle, tried
+    """Where the line through two batches meets the limit, and again until one that fits and one that does not are near.
+
+    Memory grows all but in proportion to the batch, so a handful are tried; where it does not, the interval is halved.
+    """
+    tried = {1: least}
+    low, high = 1, _MOST_ROWS + 1
+    while low < _MOST_ROWS and (high not in tried or high - low > _step_above(low)):
+        batch = min(max(low + _step_above(low), _reaching(limit, tried, low)), high - 1)
+        if len(tried) >= _TRIES:
+            batch = (low + high) // 2
+        tried[batch] = needed(with_settings(settings, batch_size=batch))
+        if tried[batch].needed <= limit:
+            low = batch
         else:
-            high = middle
-    return low, found
+            high = batch
+    return low, tried[low]
+
+
+def _reaching(limit: int, tried: Mapping[int, Estimate], low: int) -> int:
+    """Where the line through `low` and the batch tried above it, else the one below, meets the limit."""
+    above, below = [batch for batch in tried if batch > low], [batch for batch in tried if batch < low]
+    if not above and not below:
+        return low + 1
+    other = min(above) if above else max(below)
+    slope = (tried[other].needed - tried[low].needed) / (other - low)
+    return low + int((limit - tried[low].needed) / slope) if slope > 0 else _MOST_ROWS
 
 
 _NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}

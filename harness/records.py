@@ -176,16 +176,17 @@ def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
 
 def walk(folder: str) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
     """Every folder below one with its files by name, in a stable order; hidden ones (trained weights) are left out."""
-    folders, files = [], {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.is_dir():
-                files[entry.name] = entry
-            elif not entry.name.startswith("."):
-                folders.append(entry.path)
-    yield folder, files
-    for below in sorted(folders):
-        yield from walk(below)
+    waiting = [folder]
+    while waiting:
+        place, folders, files = waiting.pop(), [], {}
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if not entry.is_dir():
+                    files[entry.name] = entry
+                elif not entry.name.startswith("."):
+                    folders.append(entry.path)
+        yield place, files
+        waiting += sorted(folders, reverse=True)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from harness.records import Record, load_records
 from harness.report.cohorts import Cohort, gather
@@ -16,17 +17,30 @@ from tests.invented import on, page_of, quickstart, record, store, table_rows
 def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> None:
     page = page_of(tmp_path, *quickstart())
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert [link.rsplit("-", 1)[-1] for link in links if link.endswith(".png")] == [
-        "memory.png",
-        "latency.png",
-        "training.png",
-        "cost.png",
-        "rank.png",
+    assert [link.rsplit("-", 1)[-1] for link in links if link.endswith(".svg")] == [
+        "memory.svg",
+        "latency.svg",
+        "training.svg",
+        "cost.svg",
+        "rank.svg",
     ]
     for link in links:
         file = tmp_path / "report" / link
         assert file.stat().st_size > 0
-        assert file.suffix != ".png" or file.read_bytes().startswith(b"\x89PNG")
+        assert file.suffix != ".svg" or ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_figure_holds_only_text_whatever_names_say(tmp_path: Path) -> None:
+    hostile = '"><script>alert(1)</script><image href="//t"/>'
+    page_of(tmp_path, *(record(name, model=hostile, task="evil") for name in (f"rag {hostile}", hostile)))
+    figures = list((tmp_path / "report" / "figures").iterdir())
+    assert figures
+    for file in figures:
+        said = ElementTree.parse(file)
+        assert hostile[:9] in "".join(said.getroot().itertext())
+        used = {element.tag.rsplit("}", 1)[-1] for element in said.iter()}
+        assert not used & {"script", "image", "a", "foreignObject"}
+        assert "http" not in re.sub(r"http://(www\.w3\.org|purl\.org|creativecommons\.org)/", "", file.read_text())
 
 
 def test_the_pareto_front_is_what_nothing_cheaper_is_better_than(tmp_path: Path) -> None:
@@ -44,7 +58,7 @@ def test_the_pareto_front_is_what_nothing_cheaper_is_better_than(tmp_path: Path)
 
 
 def test_without_training_there_is_no_figure_of_its_time(tmp_path: Path) -> None:
-    assert "-training.png" not in page_of(tmp_path, record("zero_shot"), record("rag"))
+    assert "-training.svg" not in page_of(tmp_path, record("zero_shot"), record("rag"))
 
 
 def test_a_price_and_a_number_of_requests_are_what_the_axis_of_cost_says(tmp_path: Path) -> None:
@@ -56,12 +70,12 @@ def test_a_price_and_a_number_of_requests_are_what_the_axis_of_cost_says(tmp_pat
 
 
 def drawn(cohort: Cohort, prices: Prices) -> str:
-    (drawing,) = [d for d in draw_figures(cohort, prices) if d.name.endswith("-cost.png")]
+    (drawing,) = [d for d in draw_figures(cohort, prices) if d.name.endswith("-cost.svg")]
     return drawing.svg
 
 
 def test_one_rank_alone_makes_no_figure_by_rank(tmp_path: Path) -> None:
-    assert "-rank.png" not in page_of(tmp_path, record("zero_shot"), record("lora", rank=8))
+    assert "-rank.svg" not in page_of(tmp_path, record("zero_shot"), record("lora", rank=8))
 
 
 def test_several_numbers_of_labelled_rows_make_a_learning_curve(tmp_path: Path) -> None:
@@ -71,8 +85,8 @@ def test_several_numbers_of_labelled_rows_make_a_learning_curve(tmp_path: Path) 
         for run in on(rows, record("lora", 0.4 + 0.1 * i, rank=8), record("few_shot", 0.45), record("full", 0.3))
     ]
     page = page_of(tmp_path, record("zero_shot", 0.2), *runs)
-    assert re.search(r"\(figures/\S+-rows\.png\)", page)
-    assert "-rows.png" not in page_of(tmp_path / "two", *runs[:6])  # two points are no curve
+    assert re.search(r"\(figures/\S+-rows\.svg\)", page)
+    assert "-rows.svg" not in page_of(tmp_path / "two", *runs[:6])  # two points are no curve
 
 
 def test_what_was_forgotten_is_drawn_against_what_was_gained(tmp_path: Path) -> None:
@@ -83,7 +97,7 @@ def test_what_was_forgotten_is_drawn_against_what_was_gained(tmp_path: Path) -> 
         return record(method, retention={"metric": "accuracy", **skill, "parts": parts})
 
     page = page_of(tmp_path, forgot(-0.1, "full"), forgot(-0.02, "lora"), record("zero_shot"))
-    assert re.search(r"\(figures/\S+-retention\.png\)", page)
+    assert re.search(r"\(figures/\S+-retention\.svg\)", page)
     assert ["full", "knowledge", "0.600", "0.500", "-0.10 (-0.15 to -0.05)", "100"] in table_rows(page, "full")
     assert ["full", "bits_per_byte"] in [row[:2] for row in table_rows(page, "full")]
 

@@ -2,8 +2,10 @@
 
 import json
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,6 +152,33 @@ def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits(
     tight = estimate.fit(lora, request, one - 2**10)
     assert tight.fits and "gradient_checkpointing=true" in tight.what
     assert not estimate.fit(lora, request, 2**20).fits
+
+
+CURVES: dict[str, Callable[[int], int]] = {
+    "a line": lambda batch: 100 + 7 * batch,
+    "flat": lambda batch: 100,
+    "steps": lambda batch: 100 + 50 * (batch // 16),
+    "a jump": lambda batch: 100 + batch + 10_000 * (batch > 5),
+    "ever steeper": lambda batch: 100 + batch**2,
+    "ever flatter": lambda batch: 100 + int(1000 * batch**0.5),
+}
+
+
+@pytest.mark.parametrize("room", [0, 43, 300, 5_000, 20_000])
+@pytest.mark.parametrize("curve", CURVES)
+def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: int) -> None:
+    need, tried = CURVES[curve], []
+    limit = need(1) + room
+
+    def needed(candidate: Settings) -> Any:
+        tried.append(int(candidate.training["batch_size"]))
+        return SimpleNamespace(needed=need(tried[-1]))
+
+    least: Any = SimpleNamespace(needed=need(1))
+    batch, found = estimate._largest_batch(settings("method=lora"), least, limit, needed)
+    assert found.needed == need(batch) <= limit
+    assert batch == 1024 or need(batch + max(1, batch // 8)) > limit
+    assert len(tried) == len(set(tried)) and len(tried) <= (4 if curve == "a line" else 18)
 
 
 def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:

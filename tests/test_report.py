@@ -36,7 +36,7 @@ def test_what_a_diverged_run_had_measured_is_neither_its_quality_nor_chosen(tmp_
     assert "zero_shot has the highest validation value" in page
     assert "0.99" not in tables_of(page)[0]
     assert tables_of(page)[0].splitlines()[-1].startswith("| full |"), "sorted last, whatever it had measured"
-    assert "memory.png" not in page, "one point is left, and one point is no figure"
+    assert "memory.svg" not in page, "one point is left, and one point is no figure"
 
 
 def test_a_failed_run_joins_the_cohort_of_its_own_experiment_and_no_other(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ It reads records and nothing else: no model, no torch. The same records always g
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +33,7 @@ def write_report(
     *,
     examples: bool = True,
 ) -> Report:
-    """Write `report.md`, `figures/*.png`, `report.html` and `records.csv`.
+    """Write `report.md`, `figures/*.svg`, `report.html` and `records.csv`.
 
     `selectors`: one or several results folders with filters; runs of several that may be compared stand in one table.
     `out` is reports/<names of the results folders> where it is not given. UserError where a results folder is missing,
@@ -55,8 +54,8 @@ def write_report(
     chapters = make(orders, found.cache)
     text, html = render(chapters, name, found.left_out)
     out.mkdir(parents=True, exist_ok=True)
-    write_csv([chapter.columns for chapter in chapters], out / "records.csv")
-    _draw(out / "figures", {name: png for chapter in chapters for name, png in chapter.pictures.items()})
+    write_csv([chapter.sheet for chapter in chapters], out / "records.csv")
+    _draw(out / "figures", {name: svg for chapter in chapters for name, svg in chapter.pictures.items()})
     (out / "report.html").write_text(html, encoding="utf-8")
     page = out / "report.md"
     page.write_text(text, encoding="utf-8")
@@ -64,13 +63,13 @@ def write_report(
 
 
 def _draw(folder: Path, pictures: Mapping[str, str]) -> None:
-    """Write pictures, PNG in base 64, and remove those of an earlier report that are no more."""
-    for old in folder.glob("*.png"):
+    """Write pictures and remove those of an earlier report that are no more."""
+    for old in folder.glob("*.svg"):
         if old.name not in pictures:
             old.unlink()
-    for name, png in pictures.items():
+    for name, svg in pictures.items():
         folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(base64.b64decode(png))
+        (folder / name).write_text(svg, encoding="utf-8")
 
 
 def _placed(found: Found) -> dict[Key, list[Header]]:

@@ -6,11 +6,10 @@ that writes them.
 
 from __future__ import annotations
 
-import base64
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -18,7 +17,8 @@ from hashlib import sha256
 from multiprocessing import get_context
 from os import cpu_count
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from harness import catalogue, decide, records, stats
 from harness.catalogue import experiments
@@ -35,7 +35,6 @@ from harness.report import (
     measures,
     predictions,
     scores,
-    spreadsheet,
     tables,
     twins,
 )
@@ -46,6 +45,7 @@ from harness.report.drawing import Drawing
 from harness.report.escaping import code, markdown, plain
 from harness.report.library import Header, Key, keep
 from harness.report.measures import at
+from harness.report.spreadsheet import Sheet
 from harness.report.tables import CONTAMINATED, SHARED, Table
 from harness.report.units import with_interval
 
@@ -80,9 +80,9 @@ class Chapter:
     console: str
     # the table for a terminal
     pictures: dict[str, str]
-    # PNG in base 64 by the file's name
-    columns: Mapping[str, list[Any]]
-    # of the spreadsheet
+    # SVG by the file's name
+    sheet: Sheet
+    # its lines of the spreadsheet
     facts: list[tuple[str, str, int]]
     # versions, devices, data: what, which, of how many runs
     times: list[str]
@@ -91,15 +91,6 @@ class Chapter:
     # quality by row
     regret: dict[str, list[float]]
     # by rule of choosing: share of draws with little regret, and its mean
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Chapter:
-        raw = json.loads(text)
-        facts = [(what, value, runs) for what, value, runs in raw["facts"]]
-        return cls(**{**raw, "key": Key(*raw["key"]), "facts": facts})
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,7 @@ def make(orders: Sequence[Order], kept: Path) -> list[Chapter]:
     missing = [(order, path) for order, path in zip(orders, paths, strict=True) if path not in known]
     for (_, path), chapter in zip(missing, _written([order for order, _ in missing]), strict=True):
         known[path] = chapter
-        keep(path, chapter.to_json())
+        keep(path, chapter)
     for path in folder.glob("*.json"):
         if path not in known:
             path.unlink(missing_ok=True)
@@ -149,8 +140,8 @@ def make(orders: Sequence[Order], kept: Path) -> list[Chapter]:
 
 def _read(path: Path) -> Chapter | None:
     try:
-        return Chapter.from_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError):
+        return msgspec.json.decode(path.read_bytes(), type=Chapter)
+    except (OSError, msgspec.MsgspecError):
         return None
 
 
@@ -181,8 +172,8 @@ def write(order: Order) -> Chapter:
         origins=origins,
         origins_html=html.fragment(origins),
         console=console.render(found),
-        pictures={drawing.name: base64.b64encode(drawing.png).decode() for drawing in drawings},
-        columns=spreadsheet.columns(found.runs),
+        pictures={drawing.name: drawing.svg for drawing in drawings},
+        sheet=Sheet.of(found.runs),
         facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
         times=_times(found),
         values=twins.values(found),

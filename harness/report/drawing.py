@@ -16,6 +16,5 @@ class Drawing:
     # of its file
     description: str
     # for those who do not see it
-    png: bytes
     svg: str
-    # the same picture, for a page that holds it; a point's group is named POINT and the run's id
+    # a point's group is named POINT and the run's id

@@ -16,9 +16,8 @@ from statistics import fmean
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.decide.choose import NOT_CHOSEN
@@ -36,6 +35,8 @@ from harness.report.units import memory_unit, short
 WIDTH, HEIGHT, DPI = 7.0, 4.2, 200
 LEFT, RIGHT, BOTTOM, TOP = 0.075, 0.975, 0.13, 0.90  # of the axes, in parts of the figure
 LOG_FROM = 3.0  # the largest over the smallest value from which an axis is logarithmic
+# A name that has to lie on a bar stays readable.
+HALO = f" text{{paint-order: stroke; stroke: {PAPER}; stroke-width: 2px}}"
 SPARE = 0.12  # of the data's width, left of the cheapest point
 CROWD = 16  # more names than this do not find room
 RANKED = ("lora", "qlora")
@@ -78,9 +79,9 @@ def draw_figures(cohort: Cohort, prices: Prices) -> list[Drawing]:
     drawings = []
     for name, plan in plans.items():
         if figure := plan():
-            file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{_digest(cohort.key)}-{name}.png"
+            file = f"{slug(cohort.key.task)}-{slug(cohort.key.model)}-{_digest(cohort.key)}-{name}.svg"
             about = f"{cohort.metric} on the test split of {cohort.key.task} {said[name]}"
-            drawings.append(Drawing(file, about, _as_png(figure), _as_svg(figure, file)))
+            drawings.append(Drawing(file, about, _as_svg(figure, file)))
     return drawings
 
 
@@ -89,20 +90,12 @@ def _digest(key: Key) -> str:
     return sha256("|".join(map(str, key)).encode()).hexdigest()[:4]
 
 
-def _as_png(figure: Figure) -> bytes:
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
-    return drawn.getvalue()
-
-
 def _as_svg(figure: Figure, name: str) -> str:
-    """With text as text, whose halo is the page's to draw; ids come from the name, so two pictures share none."""
-    for text in figure.findobj(Text):
-        text.set_path_effects([])
+    """With text as text, and a halo around it; ids come from the name, so two pictures in a page share none."""
     drawn = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    return drawn.getvalue()
+    return drawn.getvalue().replace("</style>", f"{HALO}</style>", 1)
 
 
 def _on_cpu(cohort: Cohort) -> bool:
@@ -129,19 +122,18 @@ def scatter(cohort: Cohort, spent: Callable[[Record], float | None], axis: str) 
     points = points_of(cohort, spent)
     if len({point.x for point in points}) < 2:
         return None
-    figure, canvas, axes = _blank(cohort)
+    figure, axes = _blank(cohort)
     if len({point.row.name for point in points}) > CROWD:
         _join_ranks(axes, points)  # elsewhere such a line could be taken for an interval
     _pareto_front(axes, points)
-    for point in points:
-        _dot(axes, point, point.x)
+    _dots(axes, points)
     axes.set_xlabel(f"{axis}; dashed: nothing that costs less is better", color=INK)
     labels = _labels(points)
-    widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
+    widest = text_width([label.text for label in labels], DPI) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [point.x for point in points], widest)
     _quality_axis(axes, points)
     places = [(p.x, p.y, p.low, p.high) for p in points]
-    place(axes, canvas, labels, places)
+    place(axes, labels, places, DPI)
     return figure
 
 
@@ -195,9 +187,8 @@ def _join_ranks(axes: Axes, points: list[Point]) -> None:
         axes.plot(xs, ys, color=colour(line[0].row.record), linewidth=0.8, alpha=0.5, zorder=1)
 
 
-def _blank(cohort: Cohort) -> tuple[Figure, FigureCanvasAgg, Axes]:
+def _blank(cohort: Cohort) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=PAPER)
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -209,24 +200,19 @@ def _blank(cohort: Cohort) -> tuple[Figure, FigureCanvasAgg, Axes]:
     # The vertical axis is named here, where it reads without turning one's head.
     figure.text(0.026, 0.945, said, fontsize=9, color=INK, va="center", parse_math=False)
     axes.xaxis.label.set_fontsize(9)
-    return figure, canvas, axes
+    return figure, axes
 
 
-def _dot(axes: Axes, point: Point, x: float) -> None:
-    tint = colour(point.row.record)
-    axes.plot(
-        [x, x],
-        [point.low, point.high],
-        color=tint,
-        linewidth=1.1,
-        alpha=0.55,
-        solid_capstyle="butt",
-        zorder=2,
-    )
-    axes.plot(
-        [x], [point.y], mark(point.row.record), color=tint, markersize=5.5,
-        markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3, gid=f"{POINT}{point.row.record.run_id}",
-    )  # fmt: skip
+def _dots(axes: Axes, points: list[Point], shift: float = 0.0) -> None:
+    """Every point with its interval."""
+    xs, tints = [point.x + shift for point in points], [colour(point.row.record) for point in points]
+    axes.vlines(xs, [p.low for p in points], [p.high for p in points], tints, linewidth=1.1, alpha=0.55, zorder=2)
+    for x, tint, point in zip(xs, tints, points, strict=True):
+        dot = Line2D(
+            [x], [point.y], color=tint, marker=mark(point.row.record), markersize=5.5,
+            markeredgecolor=PAPER, markeredgewidth=0.6, zorder=3, gid=f"{POINT}{point.row.record.run_id}",
+        )  # fmt: skip
+        axes.add_line(dot)
 
 
 def _quality_axis(axes: Axes, points: list[Point]) -> None:
@@ -279,19 +265,19 @@ def forgetting(cohort: Cohort) -> Figure | None:
     points = points_of(cohort, lambda r: measures.number(r.retention, "change"))
     if len(points) < 2:
         return None
-    figure, canvas, axes = _blank(cohort)
-    for point in points:
-        ends = _ends(point.row.record)
-        if ends:
-            axes.plot(ends, [point.y, point.y], color=colour(point.row.record), linewidth=1.1, alpha=0.55, zorder=2)
-        _dot(axes, point, point.x)
+    figure, axes = _blank(cohort)
+    known = [(point, ends) for point in points if (ends := _ends(point.row.record))]
+    tints = [colour(point.row.record) for point, _ in known]
+    heights, lows, highs = [p.y for p, _ in known], [ends[0] for _, ends in known], [ends[1] for _, ends in known]
+    axes.hlines(heights, lows, highs, tints, linewidth=1.1, alpha=0.55, zorder=2)
+    _dots(axes, points)
     axes.axvline(0.0, color=FAINT, linewidth=1.0, zorder=1)
     axes.set_xlabel("change in accuracy on general knowledge (left of 0: forgotten)", color=INK)
     labels = _labels(points)
-    widest = text_width(canvas, [label.text for label in labels]) / (WIDTH * DPI * (RIGHT - LEFT))
+    widest = text_width([label.text for label in labels], DPI) / (WIDTH * DPI * (RIGHT - LEFT))
     _cost_axis(axes, [0.0, *(p.x for p in points), *(x for p in points for x in _ends(p.row.record))], widest)
     _quality_axis(axes, points)
-    place(axes, canvas, labels, [(p.x, p.y, p.low, p.high) for p in points])
+    place(axes, labels, [(p.x, p.y, p.low, p.high) for p in points], DPI)
     return figure
 
 
@@ -308,7 +294,7 @@ def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tu
         return None
     references = _references(cohort, beside)
     drawn = [p for line in series.values() for p in line]
-    figure, canvas, axes = _blank(cohort)
+    figure, axes = _blank(cohort)
     ends = [(y, name, tint) for name, y, tint in references]
     for _, y, tint in references:
         axes.axhline(y, color=tint, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
@@ -317,7 +303,7 @@ def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tu
         ends.append((_draw_series(axes, line, shift), name, colour(line[0].row.record)))
     _doubling_axis(axes, sorted({p.x for p in drawn}), axis)
     _quality_axis(axes, [*drawn, *(Point(0, y, y, y, drawn[0].row) for _, y, _ in references)])
-    _end_labels(axes, canvas, ends)
+    _end_labels(axes, ends)
     return figure
 
 
@@ -349,8 +335,7 @@ def _draw_series(axes: Axes, line: list[Point], shift: float) -> float:
     ranks = sorted({p.x for p in line})
     means = [fmean(p.y for p in line if p.x == x) for x in ranks]
     axes.plot([x + shift for x in ranks], means, color=colour(line[0].row.record), linewidth=1.4, zorder=2)
-    for point in line:
-        _dot(axes, point, point.x + shift)
+    _dots(axes, line, shift)
     return means[-1]
 
 
@@ -361,10 +346,10 @@ def _doubling_axis(axes: Axes, positions: list[float], name: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(2**x) if 2**x >= 100 else f"{2**x:.0f}"))
 
 
-def _end_labels(axes: Axes, canvas: FigureCanvasAgg, ends: list[tuple[float, str, str]]) -> None:
+def _end_labels(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
     """Names at the right edge beside their lines, moved apart where lines end close together."""
     said = [f"{plain(name, 24)} {y:.2f}" for y, name, _ in ends]
-    widest = text_width(canvas, said) / (WIDTH * DPI)
+    widest = text_width(said, DPI) / (WIDTH * DPI)
     axes.set_position((LEFT, BOTTOM, RIGHT - LEFT - widest - 0.025, TOP - BOTTOM))
     low, high = axes.get_ylim()
     gap = (high - low) * (SIZE * 1.35 / 72) / (HEIGHT * (TOP - BOTTOM))

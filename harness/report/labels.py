@@ -6,24 +6,21 @@ room for later ones.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
-from harness.report.palette import GREY, INK, PAPER
+from harness.report.palette import GREY, INK
 
 SIZE = 7.5
 ROUNDS = 4
 STEPS = 7  # how many lines up and down a name may move
 ON_NAME, ON_POINT, ON_BAR, OUTSIDE, PER_LINE = 60.0, 30.0, 2.0, 400.0, 1.5
-
-# A name that has to lie on a bar stays readable.
-HALO = withStroke(linewidth=2.2, foreground=PAPER)
 
 Boxes = NDArray[np.float64]  # (n, 4): left, bottom, right, top in pixels
 
@@ -35,13 +32,11 @@ class Label:
     text: str
 
 
-def place(
-    axes: Axes, canvas: FigureCanvasAgg, labels: list[Label], points: list[tuple[float, float, float, float]]
-) -> None:
+def place(axes: Axes, labels: list[Label], points: list[tuple[float, float, float, float]], dpi: float) -> None:
     """Write the labels; `points` are all (x, y, low, high) of the plot. Limits must be final."""
     if not labels:
         return
-    sizes = [_size(canvas, label.text) for label in labels]
+    sizes = [_size(label.text, dpi) for label in labels]
     line = max(height for _, height in sizes) * 1.15
     anchors = axes.transData.transform(np.array([(label.x, label.y) for label in labels]))
     choices = [_candidates(x, y, w, line) for (x, y), (w, _) in zip(anchors, sizes, strict=True)]
@@ -51,15 +46,16 @@ def place(
         _write(axes, label, anchor, boxes[pick], line)
 
 
-def _size(canvas: FigureCanvasAgg, text: str) -> tuple[float, float]:
+@functools.lru_cache(2**12)
+def _size(text: str, dpi: float) -> tuple[float, float]:
     """Width and height in pixels."""
-    width, height, _ = canvas.get_renderer().get_text_width_height_descent(text, FontProperties(size=SIZE), False)
+    width, height, _ = RendererAgg(1, 1, dpi).get_text_width_height_descent(text, FontProperties(size=SIZE), False)
     return width, height
 
 
-def text_width(canvas: FigureCanvasAgg, texts: list[str]) -> float:
+def text_width(texts: list[str], dpi: float) -> float:
     """Pixels that the widest needs."""
-    return max(_size(canvas, text)[0] for text in texts)
+    return max(_size(text, dpi)[0] for text in texts)
 
 
 def _candidates(x: float, y: float, width: float, line: float) -> Boxes:
@@ -92,9 +88,12 @@ def _fixed_cost(
 def _settle(choices: list[Boxes], fixed: list[NDArray[np.float64]], line: float) -> list[int]:
     picked = [int(cost.argmin()) for cost in fixed]
     for _ in range(ROUNDS):
+        before = picked.copy()
         for i, boxes in enumerate(choices):
             others = np.array([choices[j][picked[j]] for j in range(len(choices)) if j != i]).reshape(-1, 4)
             picked[i] = int((fixed[i] + ON_NAME * _touches(boxes, others).sum(1)).argmin())
+        if picked == before:
+            break
     return picked
 
 
@@ -123,7 +122,6 @@ def _write(axes: Axes, label: Label, anchor: NDArray[np.float64], box: NDArray[n
         va="center_baseline",
         parse_math=False,
         zorder=4,
-        path_effects=[HALO],
     )
 
 

@@ -6,13 +6,14 @@ changed is read again, and without the cache all are: it saves time and is never
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import msgspec
 
 from harness import places
 from harness.errors import UserError
@@ -31,7 +32,7 @@ from harness.report import measures
 from harness.store import write
 
 BASELINES_FILE = "baselines.json"
-_VERSION = 2
+_VERSION = 3
 _SELECTED = ("run_id", "status", "task", "probes", "model", "method", "adaptation", "context", "train_context", "rank",
              "seed", "experiment")  # fmt: skip
 """Fields that a selector can ask for without the record being read."""
@@ -67,6 +68,21 @@ class Header(NamedTuple):
     def read(self) -> StoredRecord:
         folder = Path(self.folder)
         return StoredRecord(read_record(folder / RECORD_FILE), folder, self.root)
+
+
+class _Entry(NamedTuple):
+    """What is kept of a header beside its folder."""
+
+    stamp: Stamp
+    key: Key
+    fields: dict[str, str]
+
+
+class _Kept(NamedTuple):
+    """The cache's file: entries by folder."""
+
+    version: int
+    runs: dict[str, _Entry]
 
 
 @dataclass
@@ -115,7 +131,7 @@ def _look(root: Path) -> tuple[list[Header], list[str], list[Path]]:
         if RECORD_FILE not in files:
             continue
         stamp, entry = _stamp(files), known.get(place)
-        if entry is None or tuple(entry["stamp"]) != stamp:
+        if entry is None or entry.stamp != stamp:
             try:
                 entry = _entry(read_record(Path(place, RECORD_FILE)), stamp)
             except UserError as cause:
@@ -124,14 +140,14 @@ def _look(root: Path) -> tuple[list[Header], list[str], list[Path]]:
                 left_out.append(str(cause))
                 continue
         now[place] = entry
-        found.append(Header(place, root, stamp, Key(*entry["key"]), entry["fields"]))
+        found.append(Header(place, root, stamp, entry.key, entry.fields))
     if now != known:
-        keep(kept, json.dumps({"version": _VERSION, "runs": now}))
+        keep(kept, _Kept(_VERSION, now))
     return found, left_out, baselines
 
 
-def _entry(record: Record, stamp: Stamp) -> dict[str, Any]:
-    return {"stamp": stamp, "key": Key.of(record), "fields": {name: str(getattr(record, name)) for name in _SELECTED}}
+def _entry(record: Record, stamp: Stamp) -> _Entry:
+    return _Entry(stamp, Key.of(record), {name: str(getattr(record, name)) for name in _SELECTED})
 
 
 def _stamp(files: Mapping[str, os.DirEntry[str]]) -> Stamp:
@@ -145,18 +161,18 @@ def _place(selectors: Sequence[str]) -> Path:
     return places.cache() / "reports" / sha256("\n".join(where).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, _Entry]:
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return dict(kept["runs"]) if kept["version"] == _VERSION else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        version, runs = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        return runs if version == _VERSION else {}
+    except (OSError, msgspec.MsgspecError):
         return {}
 
 
-def keep(path: Path, text: str) -> None:
-    """Put something into the cache, where there can be one."""
+def keep(path: Path, value: object) -> None:
+    """Put something into the cache, as JSON, where there can be one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, text)
+        write(path, msgspec.json.encode(value).decode())
     except OSError:
         pass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -74,11 +75,30 @@ def read(stored: StoredRecord) -> Scores | None:
 @functools.lru_cache(maxsize=KEPT)
 def _read(path: Path, _changed: int, _size: int) -> Scores | None:
     """The two numbers tell one state of a file from another."""
-    scored = [(p["id"], p["score"], p.get("cluster")) for p in read_lines(path) if p.get("score") is not None]
+    scored = [row for row in _rows(path) if row[1] is not None]
     if not scored:
         return None
     ids, values, clusters = zip(*sorted(scored, key=lambda row: row[0]), strict=True)
     return Scores(_one(ids), np.array(values, float), _one(clusters))
+
+
+class _Line(msgspec.Struct):
+    """What a line of predictions is read for here; the rest of it is not looked at, which takes a tenth of the time."""
+
+    id: str
+    score: float | None = None
+    cluster: str | int | None = None
+
+
+_LINES = msgspec.json.Decoder(_Line)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, float | None, Hashable]]:
+    """Id, score and cluster of every item; UserError as `read_lines`."""
+    try:
+        yield from [(line.id, line.score, line.cluster) for line in _LINES.decode_lines(path.read_bytes())]
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # a number that is none, or a file that is damaged
+        yield from [(line["id"], line.get("score"), line.get("cluster")) for line in read_lines(path)]
 
 
 _known: dict[tuple[Any, ...], tuple[Any, ...]] = {}

@@ -5,12 +5,12 @@ Columns are the record's fields joined by dots (`quality.value`, `memory.train.a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from harness.records import StoredRecord
 from harness.report.escaping import cell
@@ -18,14 +18,35 @@ from harness.report.escaping import cell
 _LEFT_OUT = ("config", "error")
 
 
-Columns = Mapping[str, list[Any]]
+@dataclass(frozen=True)
+class Sheet:
+    """Some runs' lines of the spreadsheet."""
+
+    columns: list[str]
+    rows: str
+    # CSV without its head
+
+    @classmethod
+    def of(cls, runs: Sequence[StoredRecord]) -> Sheet:
+        """A line a run; the configuration (config.yaml lies beside each record) is left out."""
+        lines = [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
+        columns = list(dict.fromkeys(name for line in lines for name in line))
+        return cls(columns, _csv([line.get(name) for name in columns] for line in lines))
+
+    def rows_under(self, columns: list[str]) -> str:
+        """Its rows under these columns, which have its own among them."""
+        if columns == self.columns:
+            return self.rows
+        import pandas as pd  # takes half a second to load, and a report on runs of one kind does without
+
+        table = pd.read_csv(StringIO(self.rows), names=self.columns, dtype=str, keep_default_na=False)
+        return str(table.reindex(columns=columns).to_csv(index=False, header=False, lineterminator="\n"))
 
 
-def columns(runs: Sequence[StoredRecord]) -> Columns:
-    """A cell a run in every column; the configuration (config.yaml lies beside each record) is left out."""
-    lines = [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
-    names = dict.fromkeys(name for line in lines for name in line)
-    return {name: [line.get(name) for line in lines] for name in names}
+def _csv(lines: Iterable[Iterable[Any]]) -> str:
+    text = StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
 
 
 def _said(run: StoredRecord) -> dict[str, Any]:
@@ -44,7 +65,8 @@ def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
             yield f"{prefix}{name}", str(value) if isinstance(value, list) else value
 
 
-def write_csv(parts: Sequence[Columns], path: Path) -> None:
-    """All columns that any part has, in the order in which they are met."""
-    table = pd.concat([pd.DataFrame(part, dtype=object) for part in parts], ignore_index=True)
-    table.to_csv(path, index=False, lineterminator="\n")
+def write_csv(sheets: Sequence[Sheet], path: Path) -> None:
+    """All columns that any sheet has, in the order in which they are met."""
+    columns = list(dict.fromkeys(name for sheet in sheets for name in sheet.columns))
+    rows = "".join(sheet.rows_under(columns) for sheet in sheets)
+    path.write_text(_csv([columns]) + rows, encoding="utf-8", newline="")
