@@ -60,14 +60,15 @@ def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str
     write(folder / RECORD_FILE, record.to_json())
 
 
-def write(path: Path, text: str) -> None:
-    """A file that appears whole or not at all: a temporary name, flushed to disk, renamed."""
+def write(path: Path, text: str, *, flush: bool = True) -> None:
+    """A file that appears whole or not at all: a temporary name, flushed to disk (or not: a cache's), renamed."""
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         Path(draft).chmod(0o644)
         Path(draft).rename(path)
     except BaseException:

@@ -173,6 +173,6 @@ def keep(path: Path, value: object) -> None:
     """Put something into the cache, as JSON, where there can be one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(path, msgspec.json.encode(value).decode())
+        write(path, msgspec.json.encode(value).decode(), flush=False)
     except OSError:
         pass

@@ -35,10 +35,11 @@ def _rows(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[tuple[str, ...]]:
         where = (key.task, key.model)
         if where not in largest or (key.items or 0) > (largest[where][0].items or 0):
             largest[where] = key, values
+    twin = {task: str(task_field(task, "twin")) for task in {task for task, _ in largest}}
     for (task, model), (_, mine) in largest.items():
-        if (task_field(task, "twin"), model) not in largest:
+        if (twin[task], model) not in largest:
             continue
-        other, theirs = largest[str(task_field(task, "twin")), model]
+        other, theirs = largest[twin[task], model]
         shared = sorted(set(mine) & set(theirs))
         if len(shared) >= FEWEST:
             tau = agreement([mine[name] for name in shared], [theirs[name] for name in shared])
