@@ -1,4 +1,4 @@
-# make demo   a real comparison, from nothing, in about a quarter of an hour on two cores
+# make demo   a real comparison, from nothing, in 14 to 26 minutes on two cores
 # make test   the tests; also as the very first command
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
