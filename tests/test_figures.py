@@ -27,6 +27,7 @@ def test_figures_exist_and_every_link_of_the_page_resolves(tmp_path: Path) -> No
     for link in links:
         file = tmp_path / "report" / link
         assert file.stat().st_size > 0
+        assert file.suffix != ".svg" or "text{paint-order: stroke; stroke: #FFFFFF" in file.read_text()
         assert file.suffix != ".svg" or ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
 
 

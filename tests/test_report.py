@@ -323,3 +323,19 @@ print([name for name in ("torch", "hydra", "transformers", "matplotlib.pyplot") 
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_every_cell_of_the_spreadsheet_stands_under_its_own_name(tmp_path: Path) -> None:
+    hostile = 'a "quoted", one\r\nof two lines'
+    page_of(
+        tmp_path,
+        record("lora", rank=8, task="first"),
+        record("zero_shot", task="second", environment={"device": "cpu", "note": hostile, "empty": "NA"}),
+    )
+    with (tmp_path / "report" / "records.csv").open(encoding="utf-8", newline="") as file:
+        trained, asked = csv.DictReader(file)
+    assert (trained["task"], trained["rank"], trained["environment.note"]) == ("first", "8", "")
+    assert float(trained["training.seconds"]) > 0
+    assert (asked["task"], asked["rank"], asked["training.seconds"]) == ("second", "", "")
+    assert (asked["environment.note"].split('"')[1], asked["environment.empty"]) == ("quoted", "NA")
+    assert trained["folder"].endswith(trained["run_id"]) and asked["folder"].endswith(asked["run_id"])

@@ -6,12 +6,11 @@ that writes them.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from multiprocessing import get_context
@@ -109,10 +108,10 @@ class Order:
             self.key,
             [(header.folder, str(header.root), header.stamp) for header in self.headers],
             [(b.name, b.task, b.data, b.n, b.estimate.value) for b in self.baselines],
-            asdict(self.options),
+            self.options,
             _source(),
         ]
-        return sha256(json.dumps(parts).encode()).hexdigest()[:24]
+        return sha256(msgspec.json.encode(parts)).hexdigest()[:24]
 
 
 @cache

@@ -32,7 +32,8 @@ from harness.report.library import Key
 from harness.report.palette import FAINT, GREY, INK, PAPER, colour, mark
 from harness.report.units import memory_unit, short
 
-WIDTH, HEIGHT, DPI = 7.0, 4.2, 200
+WIDTH, HEIGHT = 7.0, 4.2
+DPI = 200  # at which names are measured and placed; the picture itself has no pixels
 LEFT, RIGHT, BOTTOM, TOP = 0.075, 0.975, 0.13, 0.90  # of the axes, in parts of the figure
 LOG_FROM = 3.0  # the largest over the smallest value from which an axis is logarithmic
 # A name that has to lie on a bar stays readable.
@@ -266,10 +267,9 @@ def forgetting(cohort: Cohort) -> Figure | None:
     if len(points) < 2:
         return None
     figure, axes = _blank(cohort)
-    known = [(point, ends) for point in points if (ends := _ends(point.row.record))]
-    tints = [colour(point.row.record) for point, _ in known]
-    heights, lows, highs = [p.y for p, _ in known], [ends[0] for _, ends in known], [ends[1] for _, ends in known]
-    axes.hlines(heights, lows, highs, tints, linewidth=1.1, alpha=0.55, zorder=2)
+    for point in points:
+        if ends := _ends(point.row.record):
+            axes.hlines(point.y, ends[0], ends[1], color=colour(point.row.record), linewidth=1.1, alpha=0.55, zorder=2)
     _dots(axes, points)
     axes.axvline(0.0, color=FAINT, linewidth=1.0, zorder=1)
     axes.set_xlabel("change in accuracy on general knowledge (left of 0: forgotten)", color=INK)
