@@ -76,11 +76,19 @@ def report(
     examples: Annotated[bool, typer.Option(help="Show rows on which methods disagree, with their answers.")] = True,
 ) -> None:
     """Tables and figures from results, as markdown, one HTML page and CSV."""
-    from harness.report import write_report
-    from harness.report.cost import Prices
+    from harness import helper
+    from harness.progress import Progress
 
-    gc.set_threshold(100_000)  # many records are millions of objects and hardly one is garbage: a tenth of the time
-    made = write_report(results or ["results"], out, Prices(gpu_hour, requests_per_month), examples=examples)
+    progress = Progress("report")
+    with helper.start("harness.report.making:prepared") as maker:  # before the imports, which take a while
+        from harness.report import write_report
+        from harness.report.cost import Prices
+        from harness.report.making import OBJECTS
+
+        gc.set_threshold(OBJECTS)
+        prices, step = Prices(gpu_hour, requests_per_month), progress.labelled("chapters")
+        made = write_report(results or ["results"], out, prices, examples=examples, helper=maker, step=step)
+    progress.clear()
     print(made.table)
     print(f"report: {made.page}")
 

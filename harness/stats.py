@@ -15,11 +15,12 @@ import functools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
@@ -28,7 +29,7 @@ FEWEST_SEEDS = 3
 """Training seeds from which on a conclusion is on the method and not on the checkpoint."""
 _ROUNDING = 1e-12
 """A standard error below it, of scores in [0, 1], is that of sums of floats: the units are all the same."""
-Z = float(special.ndtri((1 + CONFIDENCE) / 2))
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Floats = NDArray[np.float64]
 
 
@@ -71,14 +72,12 @@ class Comparison(Interval):
         """One-sided p: how likely a value this low is where the difference is truly `bound` (Student's t)."""
         if self.error == 0 or not math.isfinite(self.error):
             return 0.0 if self.error == 0 and self.value < bound else 1.0
-        return float(special.stdtr(self.freedom, (self.value - bound) / self.error))
+        return float(_scipy("special").stdtr(self.freedom, (self.value - bound) / self.error))
 
 
-def _scipy_stats() -> Any:
+def _scipy(module: str) -> Any:
     """Loaded when it is needed: half a second, which a command that computes nothing does without."""
-    from scipy import stats
-
-    return stats
+    return import_module(f"scipy.{module}")
 
 
 # One method
@@ -100,7 +99,7 @@ def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
     n / design_effect items (Franco et al. 2019).
     """
     if design_effect == 1.0:
-        ci = _scipy_stats().binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
+        ci = _scipy("stats").binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
         return Interval(successes / n, float(ci.low), float(ci.high), n)
     p, m = successes / n, n / design_effect
     middle, reach = p + Z**2 / (2 * m), Z * math.sqrt(p * (1 - p) / m + Z**2 / (4 * m**2))
@@ -163,7 +162,16 @@ def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None)
 
 def critical_t(freedom: float, level: float = LEVEL) -> float:
     """How many standard errors a difference must have to be claimed, two-sided."""
-    return float(special.stdtrit(freedom, 1 - level / 2)) if freedom > 0 else math.inf
+    return _t_quantile(freedom, 1 - level / 2) if freedom > 0 else math.inf
+
+
+def _t_quantile(freedom: float, p: float) -> float:
+    return float(_scipy("special").stdtrit(freedom, p))
+
+
+def two_sided_p(t: ArrayLike, freedom: float) -> Floats:
+    """How likely such a t or one further from 0 is where there is no difference; of any shape."""
+    return np.asarray(2 * _scipy("special").stdtr(freedom, -np.abs(t)))
 
 
 # Two methods on the same items
@@ -203,7 +211,7 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
     if mean.error == 0:
         return _all_the_same(mean, n, name)
     reach = critical_t(mean.freedom) * mean.error
-    p = 2 * float(special.stdtr(mean.freedom, -abs(mean.mean) / mean.error))
+    p = float(two_sided_p(mean.mean / mean.error, mean.freedom))
     return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name, mean.freedom)
 
 
@@ -229,7 +237,7 @@ def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interv
 def mcnemar(better: ArrayLike, worse: ArrayLike) -> Floats:
     """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs, which may be arrays."""
     more, less = np.asarray(better, float), np.asarray(worse, float)
-    return np.minimum(1.0, 2 * special.bdtr(np.minimum(more, less), (more + less).astype(int), 0.5))
+    return np.minimum(1.0, 2 * _scipy("special").bdtr(np.minimum(more, less), (more + less).astype(int), 0.5))
 
 
 def tango(better: int, worse: int, n: int) -> Interval:
@@ -238,15 +246,13 @@ def tango(better: int, worse: int, n: int) -> Interval:
     better, worse: pairs of which only the first, only the second succeeded. The interval is where the score statistic
     lies within +-z; its bounds are found by bisection.
     """
-    from scipy import optimize  # when it is needed, as scipy.stats
-
-    value = (better - worse) / n
+    value, bisect = (better - worse) / n, _scipy("optimize").bisect
 
     def beyond(delta: float, z: float) -> float:
         return float(tango_statistic(better, worse, n, delta)) - z
 
-    low = -1.0 if beyond(-1.0, Z) <= 0 else float(optimize.bisect(beyond, -1.0, value, args=(Z,), xtol=1e-12))
-    high = 1.0 if beyond(1.0, -Z) >= 0 else float(optimize.bisect(beyond, value, 1.0, args=(-Z,), xtol=1e-12))
+    low = -1.0 if beyond(-1.0, Z) <= 0 else float(bisect(beyond, -1.0, value, args=(Z,), xtol=1e-12))
+    high = 1.0 if beyond(1.0, -Z) >= 0 else float(bisect(beyond, value, 1.0, args=(-Z,), xtol=1e-12))
     return Interval(value, low, high, n)
 
 
@@ -389,7 +395,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """p-values corrected so that the expected share of false claims stays under the level (1995)."""
-    return [float(p) for p in _scipy_stats().false_discovery_control(p_values)] if len(p_values) else []
+    return [float(p) for p in _scipy("stats").false_discovery_control(p_values)] if len(p_values) else []
 
 
 # Verdicts and power
@@ -413,7 +419,7 @@ def smallest_difference(
     """
     if n < 2 or not math.isfinite(sd) or freedom <= 0:
         return math.inf
-    return (critical_t(freedom, level) + float(special.stdtrit(freedom, power))) * sd / math.sqrt(n)
+    return (critical_t(freedom, level) + _t_quantile(freedom, power)) * sd / math.sqrt(n)
 
 
 def items_needed(difference: float, sd: float, power: float = POWER) -> int:
@@ -427,4 +433,4 @@ def needed_error(difference: float, power: float = POWER) -> float:
 
 
 def _reach(power: float) -> float:
-    return Z + float(special.ndtri(power))
+    return Z + NormalDist().inv_cdf(power)

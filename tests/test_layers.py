@@ -40,6 +40,7 @@ LOWEST_FIRST = [
         "quiet",
         "memory",
         "copies",
+        "helper",
     },
     {"documents", "rules", "sql", "copies"},
     {"tasks", "hub", "targets", "catalogue", "store", "gauges", "measure"},

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.report import chapters, library, write_report
+from harness.errors import UserError
+from harness.helper import start
+from harness.report import library, making, write_report
+from harness.report.cost import Prices
 from tests.invented import quickstart, record, store, table_rows, tables_of
 
 
@@ -36,12 +41,36 @@ def test_a_report_from_the_cache_is_the_same_and_reads_no_record(
     assert files(tmp_path / "report") == first
 
 
+def test_a_report_from_the_cache_loads_nothing_that_computes_or_draws(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", *quickstart())
+    page(root)
+    script = (
+        "import sys; from pathlib import Path; from harness.report import write_report;"
+        "write_report(sys.argv[1], Path(sys.argv[2]));"
+        "sys.exit('scipy' in sys.modules or 'matplotlib' in sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", script, str(root), str(tmp_path / "again")], check=False)
+    assert said.returncode == 0
+
+
+def test_a_figure_is_written_again_only_where_it_says_something_else(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", *quickstart())
+    page(root)
+    same, other, *_ = sorted((tmp_path / "report" / "figures").iterdir())
+    drawn = other.read_bytes()
+    other.write_text("something else")
+    before = same.stat().st_mtime_ns
+    page(root)
+    assert same.stat().st_mtime_ns == before
+    assert other.read_bytes() == drawn
+
+
 def test_a_new_run_is_seen_and_only_its_chapter_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store(tmp_path / "results", *quickstart(), record("zero_shot", task="other"))
     page(tmp_path / "results")
     made = []
-    write = chapters.write
-    monkeypatch.setattr(chapters, "write", lambda order: (made.append(order.key.task), write(order))[1])
+    write = making.write
+    monkeypatch.setattr(making, "write", lambda order: (made.append(order.key.task), write(order))[1])
     store(tmp_path / "results", record("lora", 0.9, rank=64))
     assert table_rows(page(tmp_path / "results"), "lora r64")
     assert made == ["ticket_routing"]
@@ -97,12 +126,37 @@ def test_a_broken_cache_is_no_cache(tmp_path: Path, broken: str, cache: Path) ->
 def test_what_is_asked_for_is_part_of_what_is_kept(tmp_path: Path) -> None:
     root = store(tmp_path / "results", *quickstart())
     assert "(seconds)" in page(root)
-    priced = write_report(str(root), tmp_path / "report", chapters.Prices(hour=2.5)).page.read_text()
+    priced = write_report(str(root), tmp_path / "report", Prices(hour=2.5)).page.read_text()
     assert "(money)" in priced
 
 
+def test_a_helper_makes_the_same_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = store(tmp_path / "results", *quickstart())
+    out = tmp_path / "report"
+    write_report(str(root), out)
+    here = files(out)
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(making, "write", None)  # so nothing is written in this process
+    steps: list[tuple[int, int]] = []
+    with start("harness.report.making:prepared") as helper:
+        write_report(str(root), out, helper=helper, step=lambda *step: steps.append(step))
+    assert files(out) == here
+    assert steps == [(1, 1)]
+
+
+def test_what_a_helper_cannot_read_is_said_as_ever(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", record("lora", 0.5, n=2, rank=8), record("full", 0.6, n=2))
+    damaged = next(root.rglob("record.json")).with_name("predictions.jsonl")
+    damaged.write_text("not json")
+    with (
+        start("harness.report.making:prepared") as helper,
+        pytest.raises(UserError, match=f"{damaged}, line 1: not JSON"),
+    ):
+        write_report(str(root), tmp_path / "report", helper=helper)
+
+
 def test_many_chapters_are_made_by_several_processes(tmp_path: Path) -> None:
-    tasks = [f"task_{i}" for i in range(chapters.FEW + 1)]
+    tasks = [f"task_{i}" for i in range(making.FEW + 1)]
     root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))
     said = page(root)
     assert [line for line in said.splitlines() if line.startswith("## ")] == [

@@ -74,7 +74,7 @@ class Plan:
     def reached(self) -> float:
         """The smallest margin at which an equal method would pass four times in five."""
         error, freedom = self._error()
-        return error * (_t(freedom) + NormalDist().inv_cdf(stats.POWER))
+        return error * (stats.critical_t(freedom) + NormalDist().inv_cdf(stats.POWER))
 
     def _error(self) -> tuple[float, float]:
         """Standard error of the mean difference over tasks, and its degrees of freedom."""
@@ -125,10 +125,4 @@ def _items_for(variance: float, item_sd: float, tasks: int) -> int:
 
 
 def _passes(margin: float, error: float, freedom: float) -> float:
-    return NormalDist().cdf(margin / error - _t(freedom))
-
-
-def _t(freedom: float) -> float:
-    from scipy import special
-
-    return float(special.stdtrit(freedom, (1 + stats.CONFIDENCE) / 2))
+    return NormalDist().cdf(margin / error - stats.critical_t(freedom))

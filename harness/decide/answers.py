@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from harness import stats
 from harness.records import StoredRecord
@@ -94,7 +93,7 @@ class Draws:
         if not found.error:
             return np.full(len(self.weights), found.p)
         difference = self.means[self.places[row.name]] - self.means[self.places[other.name]]
-        return np.asarray(2 * special.stdtr(found.freedom, -np.abs(difference) / found.error))
+        return stats.two_sided_p(difference / found.error, found.freedom)
 
 
 def _by_item(run: StoredRecord) -> dict[str, dict[str, Any]]:

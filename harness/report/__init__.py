@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.report.cohorts import place, read_baselines
 from harness.report.cost import Prices
 from harness.report.library import Found, Header, Key, scan
+
+if TYPE_CHECKING:
+    from harness.helper import Helper
+    from harness.report.making import Step
 
 __all__ = ["Report", "write_report"]
 
@@ -32,16 +36,20 @@ def write_report(
     prices: Prices = Prices(),  # noqa: B008
     *,
     examples: bool = True,
+    helper: Helper | None = None,
+    step: Step = lambda done, total: None,
 ) -> Report:
     """Write `report.md`, `figures/*.svg`, `report.html` and `records.csv`.
 
     `selectors`: one or several results folders with filters; runs of several that may be compared stand in one table.
     `out` is reports/<names of the results folders> where it is not given. UserError where a results folder is missing,
     holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether rows,
-    with what each method answered, may be shown.
+    with what each method answered, may be shown. `helper` makes a few chapters, this process where there is none;
+    `step` is told how many of those that are to be made are.
     """
     from harness.report import console
-    from harness.report.chapters import Options, Order, make
+    from harness.report.chapters import Options, Order
+    from harness.report.making import make
     from harness.report.page import render
     from harness.report.spreadsheet import write_csv
 
@@ -51,7 +59,7 @@ def write_report(
     baselines = list(dict.fromkeys(one for path in found.baselines for one in read_baselines(path)))
     options = Options(prices, examples)
     orders = [Order(key, headers, baselines, options) for key, headers in _placed(found).items()]
-    chapters = make(orders, found.cache)
+    chapters = make(orders, found.cache, helper, step)
     text, html = render(chapters, name, found.left_out)
     out.mkdir(parents=True, exist_ok=True)
     write_csv([chapter.sheet for chapter in chapters], out / "records.csv")
@@ -63,13 +71,15 @@ def write_report(
 
 
 def _draw(folder: Path, pictures: Mapping[str, str]) -> None:
-    """Write pictures and remove those of an earlier report that are no more."""
+    """Write pictures that are new or have changed, and remove those of an earlier report that are no more."""
     for old in folder.glob("*.svg"):
         if old.name not in pictures:
             old.unlink()
     for name, svg in pictures.items():
         folder.mkdir(exist_ok=True)
-        (folder / name).write_text(svg, encoding="utf-8")
+        path, drawn = folder / name, svg.encode()
+        if not path.exists() or path.read_bytes() != drawn:
+            path.write_bytes(drawn)
 
 
 def _placed(found: Found) -> dict[Key, list[Header]]:

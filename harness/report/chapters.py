@@ -9,12 +9,9 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from multiprocessing import get_context
-from os import cpu_count
 from pathlib import Path
 
 import msgspec
@@ -42,13 +39,12 @@ from harness.report.comparisons import Comparisons
 from harness.report.cost import Prices
 from harness.report.drawing import Drawing
 from harness.report.escaping import code, markdown, plain
-from harness.report.library import Header, Key, keep
+from harness.report.library import Header, Key
 from harness.report.measures import at
 from harness.report.spreadsheet import Sheet
 from harness.report.tables import CONTAMINATED, SHARED, Table
 from harness.report.units import with_interval
 
-FEW = 6  # chapters that are made one after the other: processes of their own take seconds to start
 MEMORY = {
     "rss": "resident memory of the process, on a CPU (peak less what it was after imports)",
     "cuda": "GPU memory",
@@ -120,37 +116,6 @@ def _source() -> str:
     modules = (Path(str(module.__file__)) for module in (catalogue, records, stats))
     files = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
     return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
-
-
-def make(orders: Sequence[Order], kept: Path) -> list[Chapter]:
-    """The chapters in their order, those from the cache that it has; what it has besides is dropped."""
-    folder = kept / "chapters"
-    paths = [folder / f"{order.name}.json" for order in orders]
-    known = {path: chapter for path in paths if (chapter := _read(path))}
-    missing = [(order, path) for order, path in zip(orders, paths, strict=True) if path not in known]
-    for (_, path), chapter in zip(missing, _written([order for order, _ in missing]), strict=True):
-        known[path] = chapter
-        keep(path, chapter)
-    for path in folder.glob("*.json"):
-        if path not in known:
-            path.unlink(missing_ok=True)
-    return [known[path] for path in paths]
-
-
-def _read(path: Path) -> Chapter | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Chapter)
-    except (OSError, msgspec.MsgspecError):
-        return None
-
-
-def _written(orders: Sequence[Order]) -> Iterator[Chapter]:
-    workers = min(cpu_count() or 1, len(orders))
-    if len(orders) <= FEW or workers == 1:
-        yield from map(write, orders)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(write, orders)
 
 
 def write(order: Order) -> Chapter:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,12 @@ def read(stored: StoredRecord) -> Scores | None:
 @functools.lru_cache(maxsize=KEPT)
 def _read(path: Path, _changed: int, _size: int) -> Scores | None:
     """The two numbers tell one state of a file from another."""
-    scored = [row for row in _rows(path) if row[1] is not None]
+    scored = [line for line in _lines(path) if line.score is not None]
     if not scored:
         return None
-    ids, values, clusters = zip(*sorted(scored, key=lambda row: row[0]), strict=True)
-    return Scores(_one(ids), np.array(values, float), _one(clusters))
+    scored.sort(key=attrgetter("id"))
+    values = np.array([line.score for line in scored], float)
+    return Scores(_one(tuple([line.id for line in scored])), values, _one(tuple([line.cluster for line in scored])))
 
 
 class _Line(msgspec.Struct):
@@ -93,12 +95,12 @@ class _Line(msgspec.Struct):
 _LINES = msgspec.json.Decoder(_Line)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, float | None, Hashable]]:
-    """Id, score and cluster of every item; UserError as `read_lines`."""
+def _lines(path: Path) -> list[_Line]:
+    """What is read of every item; UserError as `read_lines`."""
     try:
-        yield from [(line.id, line.score, line.cluster) for line in _LINES.decode_lines(path.read_bytes())]
+        return _LINES.decode_lines(path.read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError):  # a number that is none, or a file that is damaged
-        yield from [(line["id"], line.get("score"), line.get("cluster")) for line in read_lines(path)]
+        return [_Line(line["id"], line.get("score"), line.get("cluster")) for line in read_lines(path)]
 
 
 _known: dict[tuple[Any, ...], tuple[Any, ...]] = {}

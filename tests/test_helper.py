@@ -1,0 +1,54 @@
+"""A process that gets ready while it is not known yet whether it is needed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from harness import helper
+from harness.helper import Failed, Helper, start
+
+
+def divider() -> Callable[[int], tuple[float, int]]:
+    return lambda number: (1 / number, os.getpid())
+
+
+def suicide() -> Callable[[object], None]:
+    return lambda _: os.kill(os.getpid(), signal.SIGKILL)
+
+
+def asked(one: Helper | None, question: object) -> tuple[float, int]:
+    assert one
+    answer: tuple[float, int] = one.ask(question)
+    return answer
+
+
+def test_it_answers_one_question_after_another_in_a_process_that_ends_with_the_block() -> None:
+    with start("tests.test_helper:divider") as one:
+        (half, first), (quarter, second) = asked(one, 2), asked(one, 4)
+        assert (half, quarter) == (0.5, 0.25)
+        assert first == second != os.getpid()
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
+def test_after_a_question_that_it_cannot_answer_there_are_no_answers() -> None:
+    with start("tests.test_helper:divider") as one:
+        for number in (0, 1):
+            with pytest.raises(Failed):
+                asked(one, number)
+
+
+@pytest.mark.parametrize("ready", ["tests.test_helper:suicide", "tests.nowhere:none"])
+def test_one_that_dies_or_cannot_get_ready_fails(ready: str) -> None:
+    with start(ready) as one, pytest.raises(Failed):
+        asked(one, 1)
+
+
+def test_a_single_core_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "cpu_count", lambda: 1)
+    with start("tests.test_helper:divider") as one:
+        assert one is None
