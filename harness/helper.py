@@ -27,7 +27,7 @@ class Helper:
         self._pipe = pipe
 
     def ask(self, question: object) -> Any:
-        """The answer; Failed where there will be none: who asks can try himself and meet the mistake."""
+        """The answer; Failed where there will be none: who asks can try itself and meet the mistake."""
         try:
             self._pipe.send(question)
             return self._pipe.recv()

@@ -41,11 +41,21 @@ def test_the_whole_cost_is_set_up_and_requests_in_seconds_or_in_money() -> None:
     assert total(lora, Prices(hour=36, requests_per_month=2000)) == pytest.approx((100 + 2000 * 0.25) * 36 / 3600)
 
 
+def test_a_saving_within_what_latencies_vary_by_is_no_number_of_requests(tmp_path: Path) -> None:
+    runs = [costing("lora", 100.0, 740), costing("prefix", 100.0, 760), costing("few_shot", None, 750)]
+    page = page_of(tmp_path, *runs)
+    for method in ("lora r8", "prefix r8"):
+        assert f"{method} does not surely pay for itself against few_shot: a request takes about as long." in page
+
+
 def test_the_report_says_from_how_many_requests_on_and_at_which_price(tmp_path: Path) -> None:
-    runs = [costing("lora", 100.0, 250), costing("few_shot", None, 750), costing("rag", None, 1250)]
+    both = costing("rag_lora", 200.0, 1000)
+    runs = [costing("lora", 100.0, 250), both, costing("few_shot", None, 750), costing("rag", None, 1250)]
     page = page_of(tmp_path / "a", *runs)
-    assert "lora r8 is cheaper than few_shot from 200 requests on." in page
-    assert "lora r8 is cheaper than rag from 100 requests on." in page
+    assert "lora r8 is cheaper than few_shot from about 200 requests on." in page
+    assert "lora r8 is cheaper than rag from about 100 requests on." in page
+    assert "rag_lora r8 is cheaper than rag from about 800 requests on." in page
+    assert "rag_lora r8 does not pay for itself against few_shot: a request takes longer." in page
     assert "| few_shot | – | 750 |" in page  # noqa: RUF001
     priced = page_of(tmp_path / "b", *runs, prices=Prices(hour=36, requests_per_month=1e6))
     assert "a month of 1,000,000 (money)" in priced

@@ -22,11 +22,12 @@ from harness.report.tables import Table
 from harness.report.units import MISSING, count, short
 
 REQUESTS = 1000  # that costs are shown for where no number is given
+ALIKE = 0.1  # requests that differ by less may well take equally long: the margin of `harness check` for a latency
 _HOUR = 3600
 FORMULA = (
     "Set-up: training, the search for its learning rate, building an index. A request: the mean of single requests, "
     "merged where the adapter was merged. Cheaper from N requests on: N = (set-up - set-up of the other) / (request of "
-    "the other - request); the price per hour cancels out."
+    "the other - request), to two digits; the price per hour cancels out."
 )
 
 
@@ -121,22 +122,25 @@ def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
 
 
 def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[str]:
-    """`lora r4 is cheaper than few_shot from 312 requests on.`"""
+    """`lora r4 is cheaper than few_shot from about 310 requests on.`"""
     prompts = [row for row in rows if not row.record.training and row.record.context in ("few_shot", "rag")]
     for prompt in prompts:
         for row in trained:
-            if row.record.context == "zero_shot":
-                requests = break_even(row.record, prompt.record)
-                if requests is not None:
-                    yield f"{markdown(row.name)} {_said(requests, markdown(prompt.name))}"
+            if said := _said(row.record, prompt.record, markdown(prompt.name)):
+                yield f"{markdown(row.name)} {said}"
 
 
-def _said(requests: float, other: str) -> str:
-    if math.isinf(requests):
-        return f"does not pay for itself against {other}: a request takes no less."
+def _said(record: Record, prompt: Record, other: str) -> str | None:
+    requests, each, others = break_even(record, prompt), request_seconds(record), request_seconds(prompt)
+    if requests is None or not each or not others:
+        return None
     if requests == 0:
         return f"is cheaper than {other} from the first request on."
-    return f"is cheaper than {other} from {math.ceil(requests):,} requests on."
+    if abs(each / others - 1) < ALIKE:
+        return f"does not surely pay for itself against {other}: a request takes about as long."
+    if math.isinf(requests):
+        return f"does not pay for itself against {other}: a request takes longer."
+    return f"is cheaper than {other} from about {float(f'{requests:.2g}'):,.0f} requests on."
 
 
 def _each(row: Row, requests: float) -> float:
