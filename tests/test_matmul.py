@@ -69,12 +69,13 @@ torch.save([batch.grad, layer.weight.grad, layer.bias.grad, plain.weight.grad], 
 
 
 def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(tmp_path, monkeypatch):
-    gradients = []
+    started = []
     for by in (matmul.ONEDNN, matmul.TORCH):
         monkeypatch.setenv(matmul.VARIABLE, by)
-        path = str(tmp_path / by)
-        subprocess.run([sys.executable, "-W", "error", "-c", IN_A_PROCESS.format(by=by, path=path)], check=True)
-        gradients.append(torch.load(path))
+        script = IN_A_PROCESS.format(by=by, path=str(tmp_path / by))
+        started.append(subprocess.Popen([sys.executable, "-W", "error", "-c", script]))
+    assert [process.wait() for process in started] == [0, 0]
+    gradients = [torch.load(tmp_path / by) for by in (matmul.ONEDNN, matmul.TORCH)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
         assert not torch.equal(ours, torch.zeros_like(ours))

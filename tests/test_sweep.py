@@ -95,8 +95,8 @@ def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -
 
 
 def test_a_run_after_a_large_one_shows_its_own_peak(harness_run: Run, results: Path) -> None:
-    """A sweep whose first model has 400 MB of weights and gradients and whose second has hardly any."""
-    assert harness_run("-m", "method=full", "training.epochs=1", "model.shape.intermediate_size=250000,64") == 0
+    """A sweep whose first model has 370 MB of weights and gradients and whose second has hardly any."""
+    assert harness_run("-m", "method=full", "training.epochs=1", "model.shape.intermediate_size=40000,64") == 0
     small, large = sorted(r["memory"]["train"]["allocated"] for r in records(results))
     assert small < large / 3
 
