@@ -87,8 +87,10 @@ def report(
 
         gc.set_threshold(OBJECTS)
         prices, step = Prices(gpu_hour, requests_per_month), progress.labelled("chapters")
-        made = write_report(results or ["results"], out, prices, examples=examples, helper=maker, step=step)
-    progress.clear()
+        try:
+            made = write_report(results or ["results"], out, prices, examples=examples, helper=maker, step=step)
+        finally:
+            progress.clear()
     print(made.table)
     print(f"report: {made.page}")
 

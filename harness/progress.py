@@ -15,7 +15,7 @@ class Progress:
     """`progress.step("training", 3, 12)` shows how far a step is and how long it still takes."""
 
     title: str = ""
-    interactive: bool = field(default_factory=lambda: sys.stdout.isatty())
+    interactive: bool = field(default_factory=lambda: bool(sys.stdout and sys.stdout.isatty()))
     _label: str = ""
     _began: float = 0.0
     _shown: float = 0.0

@@ -48,6 +48,27 @@ def test_a_saving_within_what_latencies_vary_by_is_no_number_of_requests(tmp_pat
         assert f"{method} does not surely pay for itself against few_shot: a request takes about as long." in page
 
 
+@pytest.mark.parametrize(
+    "seconds, each, said",
+    [
+        (100.0, 850, "is cheaper than few_shot from about 700 requests on."),  # 667 to one digit
+        (0.1, 100, "is cheaper than few_shot from the first request on."),
+        (100.0, 2000, "does not pay for itself against few_shot: a request takes longer."),
+    ],
+)
+def test_how_a_training_pays_for_itself(tmp_path: Path, seconds: float, each: float, said: str) -> None:
+    page = page_of(tmp_path, costing("lora", seconds, each), costing("few_shot", None, 1000))
+    assert f"lora r8 {said}" in page
+
+
+def test_a_training_that_takes_less_than_an_index_is_cheaper_for_a_while(tmp_path: Path) -> None:
+    index = {"k": 3, "index_seconds": 300.0}
+    dear, alike = costing("lora", 100.0, 2000), costing("prefix", 100.0, 1050)
+    page = page_of(tmp_path, dear, alike, replace(costing("rag", None, 1000), retrieval=index))
+    assert "lora r8 is cheaper than rag up to about 200 requests." in page
+    assert "prefix r8 takes less to set up than rag, and about as long for a request." in page
+
+
 def test_the_report_says_from_how_many_requests_on_and_at_which_price(tmp_path: Path) -> None:
     both = costing("rag_lora", 200.0, 1000)
     runs = [costing("lora", 100.0, 250), both, costing("few_shot", None, 750), costing("rag", None, 1250)]

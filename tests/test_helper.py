@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import pytest
 
 from harness import helper
 from harness.helper import Failed, Helper, start
+
+
+@pytest.fixture(autouse=True)
+def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "cpu_count", lambda: 2)
 
 
 def divider() -> Callable[[int], tuple[float, int]]:
@@ -46,6 +53,27 @@ def test_after_a_question_that_it_cannot_answer_there_are_no_answers() -> None:
 def test_one_that_dies_or_cannot_get_ready_fails(ready: str) -> None:
     with start(ready) as one, pytest.raises(Failed):
         asked(one, 1)
+
+
+def test_nothing_is_imported_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "socket.py").write_text("raise ImportError('mine')")
+    monkeypatch.chdir(tmp_path)
+    with start("tests.test_helper:divider") as one:
+        assert asked(one, 2)[0] == 0.5
+    assert capfd.readouterr().err == ""
+    assert "PYTHONSAFEPATH" not in os.environ
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_where_no_process_can_be_had_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(BaseProcess, "start", refuse)
+    with start("tests.test_helper:divider") as one:
+        assert one is None
 
 
 def test_a_single_core_has_none(monkeypatch: pytest.MonkeyPatch) -> None:

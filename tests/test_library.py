@@ -136,12 +136,13 @@ def test_a_helper_makes_the_same_report(tmp_path: Path, monkeypatch: pytest.Monk
     write_report(str(root), out)
     here = files(out)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("harness.helper.cpu_count", lambda: 2)
     monkeypatch.setattr(making, "write", None)  # so nothing is written in this process
     steps: list[tuple[int, int]] = []
     with start("harness.report.making:prepared") as helper:
         write_report(str(root), out, helper=helper, step=lambda *step: steps.append(step))
     assert files(out) == here
-    assert steps == [(1, 1)]
+    assert steps == [(0, 1), (1, 1)]
 
 
 def test_what_a_helper_cannot_read_is_said_as_ever(tmp_path: Path) -> None:

@@ -23,11 +23,12 @@ from harness.report.units import MISSING, count, short
 
 REQUESTS = 1000  # that costs are shown for where no number is given
 ALIKE = 0.1  # requests that differ by less may well take equally long: the margin of `harness check` for a latency
+CLOSE = 0.8  # from this ratio of two requests on, N is sure to one digit at most
 _HOUR = 3600
 FORMULA = (
     "Set-up: training, the search for its learning rate, building an index. A request: the mean of single requests, "
     "merged where the adapter was merged. Cheaper from N requests on: N = (set-up - set-up of the other) / (request of "
-    "the other - request), to two digits; the price per hour cancels out."
+    "the other - request), rounded, since requests vary; the price per hour cancels out."
 )
 
 
@@ -131,16 +132,27 @@ def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[s
 
 
 def _said(record: Record, prompt: Record, other: str) -> str | None:
-    requests, each, others = break_even(record, prompt), request_seconds(record), request_seconds(prompt)
-    if requests is None or not each or not others:
+    each, others = request_seconds(record), request_seconds(prompt)
+    set_up, others_set_up = set_up_seconds(record), set_up_seconds(prompt)
+    if not each or not others or set_up is None or others_set_up is None:
         return None
-    if requests == 0:
-        return f"is cheaper than {other} from the first request on."
     if abs(each / others - 1) < ALIKE:
+        if set_up < others_set_up:
+            return f"takes less to set up than {other}, and about as long for a request."
         return f"does not surely pay for itself against {other}: a request takes about as long."
-    if math.isinf(requests):
-        return f"does not pay for itself against {other}: a request takes longer."
-    return f"is cheaper than {other} from about {float(f'{requests:.2g}'):,.0f} requests on."
+    requests = (set_up - others_set_up) / (others - each)
+    if each < others:
+        if requests <= 1:
+            return f"is cheaper than {other} from the first request on."
+        return f"is cheaper than {other} from about {_rounded(requests, each / others)} requests on."
+    if requests > 1:
+        return f"is cheaper than {other} up to about {_rounded(requests, others / each)} requests."
+    return f"does not pay for itself against {other}: a request takes longer."
+
+
+def _rounded(requests: float, ratio: float) -> str:
+    """To two digits, and to one where the requests are so close that a twentieth more would move N by a quarter."""
+    return f"{float(f'{requests:.{2 if ratio < CLOSE else 1}g}'):,.0f}"
 
 
 def _each(row: Row, requests: float) -> float:

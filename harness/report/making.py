@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.helper import Failed, Helper
+from harness.helper import Failed, Helper, apart
 from harness.report.chapters import Chapter, Order, write
 from harness.report.library import keep
 
@@ -29,6 +29,8 @@ def make(orders: Sequence[Order], kept: Path, helper: Helper | None, step: Step)
     known = {path: chapter for path in paths if (chapter := _read(path))}
     missing = [(order, path) for order, path in zip(orders, paths, strict=True) if path not in known]
     written = _written([order for order, _ in missing], helper)
+    if missing:
+        step(0, len(missing))
     for done, ((_, path), chapter) in enumerate(zip(missing, written, strict=True), start=1):
         known[path] = chapter
         keep(path, chapter)
@@ -65,8 +67,12 @@ def _written(orders: Sequence[Order], helper: Helper | None) -> Iterator[Chapter
     if len(orders) <= FEW or workers == 1:
         yield from (_by(helper, order) for order in orders)
         return
+    if helper:
+        helper.end()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_load) as pool:
-        yield from pool.map(write, orders)
+        with apart():
+            chapters = pool.map(write, orders)
+        yield from chapters
 
 
 def _by(helper: Helper | None, order: Order) -> Chapter:
