@@ -60,11 +60,12 @@ def test_nothing_is_imported_from_the_current_folder(
 ) -> None:
     (tmp_path / "socket.py").write_text("raise ImportError('mine')")
     monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
     with start("tests.test_helper:divider") as one:
         assert asked(one, 2)[0] == 0.5
     assert capfd.readouterr().err == ""
     assert "PYTHONSAFEPATH" not in os.environ
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_where_no_process_can_be_had_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
