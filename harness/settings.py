@@ -208,6 +208,7 @@ _WITHOUT_INFLUENCE = {
     "cli",
     "sweep",
     "progress",
+    "helper",
     "doctor",
     "catalogue",
     "quiet",

@@ -42,6 +42,13 @@ def test_it_answers_one_question_after_another_in_a_process_that_ends_with_the_b
         os.kill(first, 0)
 
 
+def test_an_interruption_is_not_its_business() -> None:
+    with start("tests.test_helper:divider") as one:
+        _, process = asked(one, 2)
+        os.kill(process, signal.SIGINT)
+        assert asked(one, 4) == (0.25, process)
+
+
 def test_after_a_question_that_it_cannot_answer_there_are_no_answers() -> None:
     with start("tests.test_helper:divider") as one:
         for number in (0, 1):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.helper import start
+from harness.helper import Failed, start
 from harness.report import library, making, write_report
 from harness.report.cost import Prices
 from tests.invented import quickstart, record, store, table_rows, tables_of
@@ -156,10 +156,18 @@ def test_what_a_helper_cannot_read_is_said_as_ever(tmp_path: Path) -> None:
         write_report(str(root), tmp_path / "report", helper=helper)
 
 
-def test_many_chapters_are_made_by_several_processes(tmp_path: Path) -> None:
+def test_many_chapters_are_made_by_several_processes_and_not_by_the_helper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.helper.cpu_count", lambda: 2)
+    monkeypatch.setattr(making, "cpu_count", lambda: 2)
     tasks = [f"task_{i}" for i in range(making.FEW + 1)]
     root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))
-    said = page(root)
+    with start("harness.report.making:prepared") as helper:
+        said = write_report(str(root), tmp_path / "report", helper=helper).page.read_text()
+        assert helper
+        with pytest.raises(Failed):
+            helper.ask("another one")
     assert [line for line in said.splitlines() if line.startswith("## ")] == [
         *(f"## {task}" for task in tasks), "## Provenance",
     ]  # fmt: skip

@@ -132,21 +132,20 @@ def sentences(cohort: Cohort, trained: list[Row], rows: list[Row]) -> Iterator[s
 
 
 def _said(record: Record, prompt: Record, other: str) -> str | None:
+    requests, lead = break_even(record, prompt), break_even(prompt, record)
     each, others = request_seconds(record), request_seconds(prompt)
-    set_up, others_set_up = set_up_seconds(record), set_up_seconds(prompt)
-    if not each or not others or set_up is None or others_set_up is None:
+    if requests is None or lead is None or not each or not others:
         return None
     if abs(each / others - 1) < ALIKE:
-        if set_up < others_set_up:
+        if (set_up_seconds(record) or 0.0) < (set_up_seconds(prompt) or 0.0):
             return f"takes less to set up than {other}, and about as long for a request."
         return f"does not surely pay for itself against {other}: a request takes about as long."
-    requests = (set_up - others_set_up) / (others - each)
-    if each < others:
-        if requests <= 1:
-            return f"is cheaper than {other} from the first request on."
+    if requests <= 1:
+        return f"is cheaper than {other} from the first request on."
+    if math.isfinite(requests):
         return f"is cheaper than {other} from about {_rounded(requests, each / others)} requests on."
-    if requests > 1:
-        return f"is cheaper than {other} up to about {_rounded(requests, others / each)} requests."
+    if lead > 1:
+        return f"is cheaper than {other} up to about {_rounded(lead, others / each)} requests."
     return f"does not pay for itself against {other}: a request takes longer."
 
 
