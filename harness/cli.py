@@ -82,6 +82,7 @@ def report(
     progress = Progress("report")
     with helper.start("harness.report.making:prepared") as maker:  # before the imports, which take a while
         from harness.report import write_report
+        from harness.report.console import next_steps
         from harness.report.cost import Prices
         from harness.report.making import OBJECTS
 
@@ -92,7 +93,15 @@ def report(
         finally:
             progress.clear()
     print(made.table)
-    print(f"report: {made.page}")
+    print(f"\n{next_steps((results or ['results'])[0], made.page)}")
+
+
+@app.command()
+def demo() -> None:
+    """What a small real comparison found: the committed run's tables, in seconds. No model, no torch."""
+    from harness.demo import text
+
+    print(text())
 
 
 @app.command(help=_CHECK_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

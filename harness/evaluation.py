@@ -14,6 +14,7 @@ from typing import Any
 from harness import answering
 from harness.contexts import Context
 from harness.measure import now, summary
+from harness.memory import keeping_freed
 from harness.metrics import METRICS
 from harness.models import Base
 from harness.progress import Progress
@@ -68,8 +69,9 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
     prompts = {example.id: respondent.prompt(example) for example in examples}
     fitting = [example for example in examples if len(prompts[example.id].ids) + most <= respondent.longest]
     prefix = _prefix(respondent, [prompts[example.id].ids for example in fitting])
-    said = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
-    scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
+    with keeping_freed():
+        said = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
+        scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
     predictions = []
     for example in examples:
         row = _asked(respondent, example, prompts[example.id])
@@ -252,12 +254,14 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[s
     Every other latency is of one that reads each prompt from its first token. None where no prefix is shared or no
     request is made.
     """
-    if not respondent.measure["latency_requests"]:
+    requests = respondent.measure["cached_requests"]
+    requests = respondent.measure["latency_requests"] if requests is None else requests
+    if not requests:
         return None
     prefix = _prefix(respondent, [respondent.prompt(example).ids for example in examples])
     if prefix is None:
         return None
-    asked = _requested(examples, respondent.measure["latency_requests"])
+    asked = _requested(examples, requests)
     whole = [_timed(respondent, example, prefix=prefix)[0] for example in asked]
     return {"tokens": len(prefix.ids), "latency_ms": summary(whole)}
 

@@ -8,8 +8,10 @@ That still costs time on rows of many hundred tokens (LOG.md), so a run can do w
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Iterator
 
 _LARGE, _LARGEST = 2**20, 2**25  # bytes; glibc takes no higher threshold
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
@@ -27,9 +29,32 @@ def manage_memory() -> None:
 
 def keep_freed() -> None:
     """Let the heap keep what tensors have freed, for those to come: faster, and what is resident says less."""
+    _keep_below(_LARGEST)
+
+
+@contextlib.contextmanager
+def keeping_freed() -> Iterator[None]:
+    """The same while work lasts whose memory is not quoted; afterwards the heap gives back what it has kept."""
+    before = _kept_below
+    keep_freed()
+    try:
+        yield
+    finally:
+        if before != _LARGEST:
+            _keep_below(before)
+            give_back()
+
+
+_kept_below = _LARGE
+"""Bytes from which a tensor is a mapping of its own."""
+
+
+def _keep_below(size: int) -> None:
+    global _kept_below
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_M_MMAP_THRESHOLD, size)
+    _kept_below = size
 
 
 def give_back() -> None:

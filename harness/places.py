@@ -1,4 +1,4 @@
-"""Where things lie: configuration and tasks (a checkout's own, or the wheel's), and the user's cache."""
+"""Where things lie: configuration, tasks and the demo (a checkout's own, or the wheel's), and the user's cache."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ def _shipped(name: str) -> Path:
 
 CONF = _shipped("conf")
 TASKS = _shipped("tasks")
+DEMO_RESULTS = _shipped("results") / "demo"
+DEMO_REPORT = _shipped("reports") / "demo"
+"""The committed run of `experiment=quickstart`: all of results and reports that the wheel has."""
 
 
 def user_conf() -> Path | None:

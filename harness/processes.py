@@ -8,18 +8,22 @@ asked the device), a fork would break it, and runs are spawned instead: slower t
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import replace
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from harness import store
 from harness.environment import describe_environment, device_kind
@@ -29,15 +33,34 @@ _PRELOADED = "harness.warm"
 _GRACE = 10  # seconds in which an interrupted run may still write its record
 
 
-def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: str) -> Record:
+class Watcher(Protocol):
+    """Who shows what a run does; without one the run writes to the terminal itself."""
+
+    def now(self, text: str) -> None:
+        """What it does at the moment."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+
+def carry_out(
+    config: Mapping[str, Any], planned: Record, folder: Path, title: str, watcher: Watcher | None = None
+) -> Record:
     """Carry a planned run out in a process of its own; its record, whatever happened."""
     kills = _out_of_memory_kills()
     for file in RUN_FILES:  # an attempt that is not ok gives way to the new one
         (folder / file).unlink(missing_ok=True)
     started = time.time()
-    child = _context(start_method()).Process(target=_child, args=(dict(config), planned, folder, title))
+    context = _context(start_method())
+    ours, theirs = context.Pipe(duplex=False) if watcher else (None, None)
+    child = context.Process(target=_child, args=(dict(config), planned, folder, title, theirs))
     child.start()
     try:
+        if watcher and ours and theirs:
+            theirs.close()
+            _listen(child, ours, watcher)
         child.join()
     except KeyboardInterrupt:
         child.terminate()  # where the interruption came to this process alone
@@ -49,6 +72,15 @@ def carry_out(config: Mapping[str, Any], planned: Record, folder: Path, title: s
     record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
     store.save_run(folder, record, {}, record.config)
     return record
+
+
+def _listen(child: Any, pipe: Connection, watcher: Watcher) -> None:
+    """Pass on what a run says, until it has ended."""
+    show = {"now": watcher.now, "note": watcher.note}
+    with pipe, contextlib.suppress(EOFError, OSError):
+        while pipe in wait([pipe, child.sentinel]):
+            kind, text = pipe.recv()
+            show[kind](text)
 
 
 def begin() -> None:
@@ -84,7 +116,25 @@ def _context(method: str) -> Any:
     return context
 
 
-def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) -> None:
+class _Notes(io.TextIOBase):
+    """Standard output of a run that is watched: each line is a note."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe, self._line = pipe, ""
+
+    def write(self, text: str) -> int:
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            _tell(self._pipe, "note", line)
+        return len(text)
+
+
+def _tell(pipe: Connection, kind: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody listens any more
+        pipe.send((kind, text))
+
+
+def _child(config: dict[str, Any], planned: Record, folder: Path, title: str, pipe: Connection | None) -> None:
     import harness.warm  # noqa: F401  (quiet; and a spawned child has nothing loaded yet)
     from harness import baselines
     from harness.progress import Progress
@@ -92,6 +142,9 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str) ->
     from harness.settings import Settings
 
     progress = Progress(title)
+    if pipe:
+        progress.show = functools.partial(_tell, pipe, "now")
+        sys.stdout = _Notes(pipe)  # type: ignore[assignment]
     started = time.time()
     try:
         _end_with_the_parent()

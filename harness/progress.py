@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 _QUIET_SECONDS = 15.0
+_REDRAW_SECONDS = 0.25
 
 
 @dataclass
@@ -15,6 +16,8 @@ class Progress:
     """`progress.step("training", 3, 12)` shows how far a step is and how long it still takes."""
 
     title: str = ""
+    show: Callable[[str], None] | None = None
+    # who draws it instead, as a sweep does for its runs
     interactive: bool = field(default_factory=lambda: bool(sys.stdout and sys.stdout.isatty()))
     _label: str = ""
     _began: float = 0.0
@@ -23,14 +26,25 @@ class Progress:
     def step(self, label: str, done: int, total: int) -> None:
         """Show that `done` of `total` parts of a step are done; speaks at most every 15 s where nobody watches."""
         now = time.monotonic()
-        if label != self._label:
+        new = label != self._label
+        if new:
             self._label, self._began, self._shown = label, now, now
-        if not self.interactive and now - self._shown < _QUIET_SECONDS:
+        if now - self._shown < self._pause() and not (new and self.show):
             return
         self._shown = now
         left = f", about {spoken((now - self._began) / done * (total - done))} left" if 0 < done < total else ""
-        text = f"{self.title}  {label} {done}/{total}{left}" if total else f"{self.title}  {label}"
-        self._write(text)
+        text = f"{label} {done}/{total}{left}" if total else label
+        if self.show:
+            self.show(text)
+        elif self.interactive:
+            print(f"\r\x1b[2K{f'{self.title}  {text}'[:118]}", end="", flush=True)
+        else:
+            print(f"{self.title}  {text}", flush=True)
+
+    def _pause(self) -> float:
+        if self.show:
+            return _REDRAW_SECONDS
+        return 0.0 if self.interactive else _QUIET_SECONDS
 
     def labelled(self, label: str) -> Callable[[int, int], None]:
         """`step` for one step."""
@@ -38,14 +52,8 @@ class Progress:
 
     def clear(self) -> None:
         """Take the line away before something lasting is printed."""
-        if self.interactive:
+        if self.interactive and not self.show:
             print("\r\x1b[2K", end="", flush=True)
-
-    def _write(self, text: str) -> None:
-        if self.interactive:
-            print(f"\r\x1b[2K{text[:118]}", end="", flush=True)
-        else:
-            print(text, flush=True)
 
 
 def spoken(seconds: float) -> str:

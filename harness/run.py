@@ -55,7 +55,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
 
     meter.settle()
     with meter.phase("evaluate"), meter.spending("inference"):
-        predictions = answer(respondent, test, "answering test", freely=True)
+        predictions = answer(respondent, test, "answering test", freely=settings.measure["free_answers"])
     seconds = meter.spent["inference"]
     meter.settle()
     with meter.phase("infer") if settings.measures_latency else nullcontext(), meter.spending("latency"):

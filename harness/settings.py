@@ -29,8 +29,17 @@ OUTCOME_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 _SECRETS = ("token", "password", "secret", "api_key")
 REDACTED = "***"
 _LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
-_COUNTS = ("latency_requests", "warmup_requests", "fixed_requests", "merged_items", "retention_items")
+_COUNTS = (
+    "latency_requests",
+    "warmup_requests",
+    "fixed_requests",
+    "cached_requests",
+    "merged_items",
+    "retention_items",
+)
 """Of what is measured beside quality; 0 leaves it out."""
+_ADDED = {"free_answers": True, "cached_requests": None}
+"""Settings of `measure` that came later, and what was done before: where they say that, the cell is the one it was."""
 RUNS = "runs"
 """The folder of runs that belong to no experiment."""
 
@@ -147,7 +156,7 @@ class Settings:
             "context": _used(config["context"]),
             "quantization": config["adaptation"]["quantization"],
             "items": [config["max_eval_examples"], config["max_validation_examples"]],
-            "measure": config["measure"],
+            "measure": {n: v for n, v in config["measure"].items() if n not in _ADDED or v != _ADDED[n]},
         }
         if self.trains:
             used["training"] = [

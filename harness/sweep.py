@@ -31,9 +31,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness import places, processes, store
+from harness.board import Board
 from harness.catalogue import task_names
 from harness.contexts import check_applies, check_demonstrations
+from harness.environment import describe_device
 from harness.errors import NotApplicable, UserError
+from harness.pace import Done, Pace, Planned
 from harness.progress import spoken
 from harness.records import Record
 from harness.settings import Settings, redacted_overrides
@@ -55,7 +58,8 @@ class Outcome:
     # a record's status, or: same (finished before), not applicable, wrong configuration
     detail: str
     seconds: float
-    method: str
+    number: int
+    # its place in the sweep, from 1
 
 
 class Announce(Callback):
@@ -64,8 +68,16 @@ class Announce(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
         jobs = _split([*params, *config.hydra.overrides.task])
-        methods = [next((o.split("=", 1)[1] for o in job if o.startswith("method=")), "") for job in jobs]
-        (_sweep_folder() / _PLAN).write_text(json.dumps(methods))
+        chosen = [dict(word.split("=", 1) for word in job if "=" in word) for job in jobs]
+        cells = [Planned(one.get("task", ""), one.get("method", "")) for one in chosen]
+        (_sweep_folder() / _PLAN).write_text(json.dumps(cells))
+        global _board
+        if len(cells) > 1 and sys.stdout and sys.stdout.isatty():
+            _board = Board(cells, Pace.of_the_demo(), describe_device()[0])
+
+
+_board: Board | None = None
+"""Where this process shows its cells; None where no terminal is watched, and in other processes of a launcher."""
 
 
 def main(overrides: list[str], *, debug: bool = False) -> int:
@@ -81,15 +93,22 @@ def main(overrides: list[str], *, debug: bool = False) -> int:
                 raise
             raise UserError(_explained(cause)) from cause
         except KeyboardInterrupt:
-            print(
-                "\ninterrupted; what was finished is kept, and the same command goes on from there",
-                flush=True,
-            )
+            _leave_board()
+            print("\nInterrupted. What was finished is kept; the same command goes on from there.", flush=True)
             return FAILED
+        finally:
+            _leave_board()
         outcomes = _outcomes(Path(folder))
     if len(outcomes) > 1:
         _print_summary(outcomes)
     return _exit_code(outcomes)
+
+
+def _leave_board() -> None:
+    global _board
+    if _board:
+        _board.stop()
+    _board = None
 
 
 def _check_groups(overrides: list[str]) -> None:
@@ -140,19 +159,24 @@ def job(config: DictConfig) -> None:
     try:
         settings = Settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
         cell = _name(settings)
-        print(f"{head}{cell}", flush=True)
+        if _board:
+            _board.start(number - 1, cell)
+        else:
+            print(f"{head}{cell}", flush=True)
         status, detail = _run_cell(settings, f"{head}{cell}")
-        method = settings.method
     except (UserError, OmegaConfBaseException) as cause:
-        cell, method = str(config.get("method")), str(config.get("method"))
+        cell = str(config.get("method"))
         status, detail = (
             "wrong configuration",
             cause.args[0] if isinstance(cause, UserError) else _explained(cause),
         )
-    outcome = Outcome(cell, status, detail, time.monotonic() - began, method)
+    outcome = Outcome(cell, status, detail, time.monotonic() - began, number)
     with (_sweep_folder() / _OUTCOMES).open("a") as file:
         file.write(json.dumps(asdict(outcome)) + "\n")
-    print(f"{head}{cell}: {status}  {detail}{_time_left(number, total)}", flush=True)
+    if _board:
+        _board.finish(number - 1, cell, status, detail, outcome.seconds)
+    else:
+        print(f"{head}{cell}: {status}  {detail}{_time_left(number, total)}", flush=True)
 
 
 def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
@@ -169,7 +193,7 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
         if done := store.finished(folder, other_versions=settings.reuse == "any"):
             other = "" if done.run_id == planned.run_id else f" (made with other versions: {done.run_id})"
             return "same", f"{_result(done)}; finished before{other}"
-        record = processes.carry_out(settings.config, planned, folder, title)
+        record = processes.carry_out(settings.config, planned, folder, title, _board)
     return record.status, _result(record)
 
 
@@ -243,9 +267,9 @@ def _outcomes(folder: Path) -> list[Outcome]:
     return [Outcome(**json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def _plan() -> list[str]:
+def _plan() -> list[Planned]:
     path = _sweep_folder() / _PLAN
-    return json.loads(path.read_text()) if path.exists() else [""]
+    return [Planned(*cell) for cell in json.loads(path.read_text())] if path.exists() else [Planned("", "")]
 
 
 def _position() -> tuple[int, int]:
@@ -254,16 +278,13 @@ def _position() -> tuple[int, int]:
 
 
 def _time_left(number: int, total: int) -> str:
-    """An estimate from the cells so far: of the same method where it has run, of all that ran otherwise."""
+    """How long the cells after this one take, by those that ran."""
     ran = [o for o in _outcomes(_sweep_folder()) if o.status not in ("same", "not applicable", "wrong configuration")]
     if number >= total or not ran:
         return ""
-    by_method: dict[str, list[float]] = {}
-    for outcome in ran:
-        by_method.setdefault(outcome.method, []).append(outcome.seconds)
-    overall = sum(o.seconds for o in ran) / len(ran)
-    left = [by_method.get(method, [overall]) for method in _plan()[number:]]
-    return f"   [{total - number} left, about {spoken(sum(sum(s) / len(s) for s in left))}]"
+    cells = _plan()
+    seconds = Pace.of_the_demo().left(cells[number:], [Done(cells[o.number - 1], o.seconds) for o in ran])
+    return "" if seconds is None else f"   [{total - number} left, about {spoken(seconds)}]"
 
 
 def _name(settings: Settings) -> str:

@@ -135,7 +135,7 @@ def write(order: Order) -> Chapter:
         html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),
         origins=origins,
         origins_html=html.fragment(origins),
-        console=console.render(found),
+        console=console.render(found, compared),
         pictures={drawing.name: drawing.svg for drawing in drawings},
         sheet=Sheet.of(found.runs),
         facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],

@@ -1,26 +1,36 @@
-"""The report as a terminal shows it: one plain table a cohort, as many as one wants to see there."""
+"""The report as a terminal shows it: a table and its finding for each cohort, as many as one wants to see there."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
 
 from harness.report import tables
 from harness.report.cohorts import Cohort
+from harness.report.comparisons import Comparisons
 from harness.report.escaping import plain
+from harness.report.finding import finding
 
 MOST = 120  # lines
+WIDTH = 100  # columns
 
 
 def title(cohort: Cohort) -> str:
-    """`ticket_routing on smollm2-135m-q4 (cpu), accuracy on 120 test items`"""
+    """`ticket_routing: accuracy on 120 test items, 95 % intervals; smollm2-135m-q4 on cpu`"""
     key = cohort.key
-    where = f" ({key.device})" if key.device else ""
-    asked = f"{cohort.metric} on {key.items:,} test items" if key.items else "no item answered"
-    return f"{key.task} on {key.model}{where}, {asked}"
+    where = f" on {key.device}" if key.device else ""
+    asked = f"{cohort.metric} on {key.items:,} test items, 95 % intervals" if key.items else "no item answered"
+    return f"{key.task}: {asked}; {key.model}{where}"
 
 
-def render(cohort: Cohort) -> str:
-    return f"{plain(title(cohort))}\n{tables.console(cohort).text()}"
+def render(cohort: Cohort, comparisons: Comparisons) -> str:
+    """Title, table, finding."""
+    found = finding(cohort, comparisons)
+    said = f"\n{fill(found, WIDTH)}" if found else ""
+    return f"{plain(title(cohort))}\n{tables.console(cohort).text()}{said}"
 
 
 def page(cohorts: Sequence[str]) -> str:
@@ -33,3 +43,21 @@ def page(cohorts: Sequence[str]) -> str:
             return "\n\n".join([*shown, f"and {len(cohorts) - len(shown)} more tables in the report"])
         shown.append(text)
     return "\n\n".join(shown)
+
+
+def next_steps(results: str, page: Path) -> str:
+    """Where the report lies, and what one may want to type next."""
+    harness = "harness" if shutil.which("harness") else _typed(Path(sys.argv[0]))
+    lines = [
+        ("The whole report:", str(page.with_name("report.html"))),
+        ("Which method within my limits?", f"{harness} decide {results} --max-memory 1GB"),
+        ("My own rows and documents:", f"{harness} run -m task=folder task.path=DIR method=zero_shot,rag,lora"),
+        ("What else is there?", f"{harness} list"),
+    ]
+    width = max(len(question) for question, _ in lines)
+    return "\n".join(f"{question:{width}}  {answer}" for question, answer in lines)
+
+
+def _typed(command: Path) -> str:
+    """The command as it can be typed from here."""
+    return str(command.relative_to(Path.cwd())) if command.is_relative_to(Path.cwd()) else str(command)

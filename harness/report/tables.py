@@ -299,21 +299,23 @@ def slices(cohort: Cohort) -> Table | None:
 
 
 def console(cohort: Cohort) -> Table:
-    """The compact table for a terminal."""
+    """The compact table for a terminal of 100 columns, the best baseline without a language model among its rows."""
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
-    rows = [
-        (
-            plain(row.name, 40),
-            plain(quality_or_status(row.record), 60),
-            _training_time(row.record),
-            _memory(row.record, unit),
-            _latency(row.record),
-            _parameters(row.record),
+    headings = ("method", "quality", "training (s)", f"peak memory ({unit.name})", "latency p50 (ms)")
+    measured, ended = [], []
+    for row in cohort.rows:
+        record, quality = row.record, measures.quality(row.record)
+        cells = (
+            plain(row.name, 28),
+            plain(quality_or_status(record), 60 if record.status != "ok" else 24),
+            *((_training_time(record), _memory(record, unit), _latency(record)) if quality else (MISSING,) * 3),
         )
-        for row in cohort.rows
-    ]
-    headings = ("method", "quality", "train s", f"peak {unit.name}", "p50 ms", "trainable")
-    return Table(headings, tuple(rows))
+        (measured.append((quality.value, cells)) if quality else ended.append(cells))
+    for baseline in cohort.baselines[:1]:
+        value = with_interval(baseline.estimate)
+        measured.append((baseline.estimate.value, (plain(f"({baseline.name})", 28), value, *(MISSING,) * 3)))
+    measured.sort(key=lambda pair: -pair[0])
+    return Table(headings, (*(cells for _, cells in measured), *ended)).without_empty_columns()
 
 
 def runs(cohort: Cohort) -> Table:

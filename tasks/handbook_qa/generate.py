@@ -1,4 +1,4 @@
-"""Write handbook_qa and handbook_qa_revised: `python tasks/handbook_qa/generate.py`.
+"""Write handbook_qa, handbook_qa_revised and handbook_choice: `python tasks/handbook_qa/generate.py`.
 
 Skerrow Sound Ferries is an invented company. Its staff handbook has 350 short passages, 25 in each of fourteen topics
 (ships, terminals, routes, tickets, emergencies, ...). The subjects of a topic share their rules and differ in the
@@ -7,7 +7,8 @@ about one that it leaves out cannot be answered, though the handbook says as muc
 
 The sentences are in handbook.yaml. This program draws the values, puts passages together, cuts the splits by passage
 and writes corpus.jsonl, train.jsonl, validation.jsonl and test.jsonl. Then it changes about half of the facts in the
-passages that only the test asks about, for handbook_qa_revised. The same seed writes the same bytes. A row:
+passages that only the test asks about, for handbook_qa_revised, and puts the answer of each answerable row among three
+other values of the same fact, for handbook_choice. The same seed writes the same bytes. A row:
 
     {"id": "test-0011", "question": "By what time does music have to be off in Heron Lane 12?", "answers": ["23:15"],
      "doc_id": "hostel_heron_lane_12", "cluster": "hostel_heron_lane_12", "template": "hostel.quiet.test/1",
@@ -31,6 +32,8 @@ import yaml
 SEED = 20
 FOLDER = Path(__file__).resolve().parent
 REVISED = FOLDER.parent / "handbook_qa_revised"
+CHOICE = FOLDER.parent / "handbook_choice"
+CHOICES = 4
 ROWS = {"train": 600, "validation": 300, "test": 1000}
 UNANSWERABLE = 5  # every fifth row
 ABSTAINS = "not in the handbook"
@@ -102,6 +105,9 @@ def main() -> None:
     write(FOLDER / "corpus.jsonl", map(Entry.passage, entries))
     write(REVISED / "test.jsonl", (revised_row(row, now[row["cluster"]]) for row in rows["test"]))
     write(REVISED / "corpus.jsonl", map(Entry.passage, revised))
+    for split in ROWS:
+        rng = random.Random(f"{SEED} choices {split}")
+        write(CHOICE / f"{split}.jsonl", (choice_row(row, entries, rng) for row in rows[split] if row["doc_id"]))
 
 
 def topic_of(spec: Json, pools: Json) -> Topic:
@@ -269,6 +275,18 @@ def revised_row(row: Json, entry: Entry) -> Json:
     if answers == row["answers"]:
         return row | {"slice": "unchanged"}
     return row | {"answers": answers, "slice": "changed", "outdated": row["answers"]}
+
+
+def choice_row(row: Json, entries: Sequence[Entry], rng: random.Random) -> Json:
+    """An answerable row with its answer among other values of the same fact, in any order."""
+    topic, fact, _ = row["template"].split(".")
+    others = [
+        e.values[fact] for e in entries if e.topic.topic == topic and e.id() != row["cluster"] and fact in e.values
+    ]
+    answer = row["answers"][0]
+    choices = rng.sample([answer, *rng.sample(others, CHOICES - 1)], CHOICES)
+    kept = {name: row[name] for name in ("doc_id", "cluster", "template", "slice")}
+    return {"id": row["id"], "question": row["question"], "answer": answer, "choices": choices, **kept}
 
 
 def accepted(value: str, kind: str) -> list[str]:

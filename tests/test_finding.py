@@ -1,0 +1,76 @@
+"""What a newcomer reads under a table: claimed where the pairs show it, and in a terminal of 100 columns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.records import Record, load_records
+from harness.report import console
+from harness.report.cohorts import gather
+from harness.report.comparisons import Comparisons
+from harness.report.finding import finding
+from tests.invented import failed, quickstart, record, store
+from tests.test_comparisons import N, answers, scored
+
+
+def said(root: Path, *runs: tuple[Record, int]) -> str:
+    """The finding on runs with so many right answers each."""
+    scored(root, [(run, answers(right, seed)) for seed, (run, right) in enumerate(runs)])
+    (cohort,) = gather(load_records(str(root)))
+    return finding(cohort, Comparisons.of(cohort))
+
+
+def run(method: str, right: int, chosen: float | None = None, rank: int | None = None) -> tuple[Record, int]:
+    share = right / N
+    return record(method, share, share if chosen is None else chosen, memory=1024, rank=rank, seconds=23), right
+
+
+def test_passages_that_help_and_training_that_does_not(tmp_path: Path) -> None:
+    runs = (
+        run("zero_shot", 34),
+        run("few_shot", 36),
+        run("rag", 84),
+        run("lora", 36, rank=8),
+        run("rag_lora", 108, rank=8),
+    )
+    assert said(tmp_path, *runs) == (
+        "On ticket_routing passages lift accuracy from 0.28 (zero_shot) to 0.70 (rag); training without passages does "
+        "not (lora r8 0.30). Both together reach 0.90 (rag_lora r8), for 23 s of training and 1.00 GiB of memory."
+    )
+
+
+def test_passages_that_change_nothing_are_not_said_to_help(tmp_path: Path) -> None:
+    assert "passages do not measurably lift accuracy: 0.28 (zero_shot) to 0.29 (rag)" in said(
+        tmp_path, run("zero_shot", 34), run("rag", 35)
+    )
+
+
+def test_the_best_prompt_and_the_best_training_are_those_of_validation(tmp_path: Path) -> None:
+    runs = run("zero_shot", 12), run("few_shot", 34), run("full", 110, 0.7), run("lora", 100, 0.9, rank=8)
+    assert said(tmp_path, *runs) == (
+        "On ticket_routing lora r8 reaches 0.83 (accuracy) where the best prompt, few_shot, has 0.28, for 23 s of "
+        "training and 1.00 GiB of memory."
+    )
+
+
+def test_what_cannot_be_distinguished_and_a_prompt_that_wins(tmp_path: Path) -> None:
+    equal = said(tmp_path / "equal", run("few_shot", 60), run("lora", 62, rank=8))
+    assert "few_shot 0.50) and training (lora r8 0.52) are not distinguishable on 120 items" in equal
+    prompted = said(tmp_path / "prompted", run("few_shot", 100), run("lora", 62, rank=8))
+    assert "the best prompt (few_shot 0.83) beats the best training (lora r8 0.52)" in prompted
+
+
+def test_without_answers_item_by_item_nothing_is_claimed(tmp_path: Path) -> None:
+    store(tmp_path, *quickstart())
+    (cohort,) = gather(load_records(str(tmp_path)))
+    assert finding(cohort, Comparisons.of(cohort)) == ""
+
+
+def test_a_terminal_of_100_columns_holds_every_line(tmp_path: Path) -> None:
+    long = failed("a_method_with_a_long_name", "oom", "out of memory " * 20, rank=128)
+    scored(tmp_path, [(one, answers(i)) for i, one in enumerate(quickstart()) if one.quality])
+    store(tmp_path / "more", long)
+    (cohort,) = gather(load_records(str(tmp_path)))
+    text = console.render(cohort, Comparisons.of(cohort))
+    assert max(map(len, text.splitlines())) <= console.WIDTH
+    assert "oom: RuntimeError: out of memory" in text
