@@ -1,4 +1,4 @@
-# make demo   a real comparison, from nothing: nine methods on two tasks, about ten minutes on two slow cores
+# make demo   a real comparison, from nothing: nine methods on two tasks, in minutes on two cores
 # make test   the tests; also as the very first command
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
@@ -39,8 +39,8 @@ $(READY_DEV): $(READY)
 
 # What is finished is kept: after Ctrl-C the same command goes on from there.
 demo: $(READY)
-	@echo "The demo: 16 runs, about 10 minutes on two slow cores, 5 on fast ones. It needs 4 GB of memory and 1 GB of"
-	@echo "disk (results/ here, the converted model in ~/.cache/adaptation-harness), and downloads nothing more."
+	@echo "The demo: 16 runs, 5 minutes on two fast cores, longer on slow ones. It needs 4 GB of memory and 1 GB of disk"
+	@echo "(results/ here, the converted model in ~/.cache/adaptation-harness), and downloads nothing more."
 	@$(BIN)/harness run experiment=quickstart
 	@$(BIN)/harness report results/quickstart
 

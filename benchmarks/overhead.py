@@ -1,6 +1,6 @@
 """What of a quickstart run is not the model computing, part by part.
 
-    python benchmarks/overhead.py [--task ticket_routing]
+    python benchmarks/overhead.py [--task handbook_choice]
 
 Runs `experiment=quickstart`, or its cells on one of its tasks, after runs that leave the model, the index and compiled
 files in their caches, as they are on the second day. The model computes while it is trained, validated and asked

@@ -144,7 +144,7 @@ def _child(config: dict[str, Any], planned: Record, folder: Path, title: str, pi
     progress = Progress(title)
     if pipe:
         progress.show = functools.partial(_tell, pipe, "now")
-        sys.stdout = _Notes(pipe)  # type: ignore[assignment]
+        sys.stdout = _Notes(pipe)
     started = time.time()
     try:
         _end_with_the_parent()

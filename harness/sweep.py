@@ -72,8 +72,11 @@ class Announce(Callback):
         cells = [Planned(one.get("task", ""), one.get("method", "")) for one in chosen]
         (_sweep_folder() / _PLAN).write_text(json.dumps(cells))
         global _board
+        device = describe_device()[0]
         if len(cells) > 1 and sys.stdout and sys.stdout.isatty():
-            _board = Board(cells, Pace.of_the_demo(), describe_device()[0])
+            _board = Board(cells, Pace.of_the_demo(), device)
+        else:
+            print(f"{len(cells)} cells on {device}", flush=True)
 
 
 _board: Board | None = None

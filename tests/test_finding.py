@@ -35,7 +35,7 @@ def test_passages_that_help_and_training_that_does_not(tmp_path: Path) -> None:
     )
     assert said(tmp_path, *runs) == (
         "On ticket_routing passages lift accuracy from 0.28 (zero_shot) to 0.70 (rag); training without passages does "
-        "not (lora r8 0.30). Both together reach 0.90 (rag_lora r8), for 23 s of training and 1.00 GiB of memory."
+        "not (lora r8 0.30). Both together reach 0.90 (rag_lora r8), for 23 s of training and 1.0 GiB of memory."
     )
 
 
@@ -49,7 +49,7 @@ def test_the_best_prompt_and_the_best_training_are_those_of_validation(tmp_path:
     runs = run("zero_shot", 12), run("few_shot", 34), run("full", 110, 0.7), run("lora", 100, 0.9, rank=8)
     assert said(tmp_path, *runs) == (
         "On ticket_routing lora r8 reaches 0.83 (accuracy) where the best prompt, few_shot, has 0.28, for 23 s of "
-        "training and 1.00 GiB of memory."
+        "training and 1.0 GiB of memory."
     )
 
 

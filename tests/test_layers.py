@@ -41,6 +41,8 @@ LOWEST_FIRST = [
         "memory",
         "copies",
         "helper",
+        "pace",
+        "board",
     },
     {"documents", "rules", "sql", "copies"},
     {"tasks", "hub", "targets", "catalogue", "store", "gauges", "measure"},
@@ -50,7 +52,7 @@ LOWEST_FIRST = [
     {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
     {"weights", "retention", "audit", "estimate", "run", "warm"},
     {"processes", "report", "check", "decide", "doctor"},
-    {"sweep"},
+    {"sweep", "demo"},
     {"fill"},
     {"cli", "__main__"},
 ]

@@ -19,8 +19,11 @@ GENERATED = {
     "warehouse_sql": "question",
     "clinical_shorthand": "note",
     "house_style": "message",
+    "port_log": "message",
 }
 """Tasks that a program writes, and a field whose values are in one split only."""
+WRITTEN_WITH = {"handbook_qa": ("handbook_qa_revised", "handbook_choice")}
+"""Tasks that another's program writes as well."""
 PUBLIC = {
     "banking77": "banking77",
     "squad": "squad_xquad_en",
@@ -114,8 +117,8 @@ def test_a_line_ends_at_a_newline_and_nowhere_else(colours: Path) -> None:
 @pytest.mark.parametrize("name", GENERATED)
 def test_a_generated_task_is_what_its_generator_writes(name: str, tmp_path: Path) -> None:
     copy = shutil.copytree(TASKS / name, tmp_path / name)
-    for other in TASKS.glob(f"{name}_*"):  # a revised version is written by the same program
-        shutil.copytree(other, tmp_path / other.name)
+    for other in WRITTEN_WITH.get(name, ()):
+        shutil.copytree(TASKS / other, tmp_path / other)
     written = [path for kind in ("*.jsonl", "*.sql") for path in tmp_path.rglob(kind)]
     committed = {path: path.read_bytes() for path in written}
     for path in written:
@@ -139,6 +142,18 @@ def test_no_template_and_no_text_is_in_two_splits(name: str, own: str) -> None:
     for field in ("template", own):
         kinds = [{row[field].lower() for row in found} for found in rows.values()]
         assert not (kinds[0] & kinds[1] or kinds[0] & kinds[2] or kinds[1] & kinds[2]), field
+
+
+def test_the_choices_of_the_handbook_are_four_and_only_the_answer_is_right() -> None:
+    asked, chosen = load_task(TASKS / "handbook_qa"), load_task(TASKS / "handbook_choice")
+    assert chosen.corpus == asked.corpus
+    for split, examples in chosen.splits.items():
+        answerable = {e.id: e for e in asked.splits[split] if e.answer != asked.abstains}
+        assert [e.id for e in examples] == list(answerable)
+        for example in examples:
+            assert len(set(example.choices)) == 4
+            right = answerable[example.id].answers
+            assert [choice for choice in example.choices if choice in right] == [example.answer]
 
 
 def test_handbook_answers_stand_in_their_passage_and_nowhere_in_the_question() -> None:

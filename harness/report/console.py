@@ -27,10 +27,11 @@ def title(cohort: Cohort) -> str:
 
 
 def render(cohort: Cohort, comparisons: Comparisons) -> str:
-    """Title, table, finding."""
+    """Title, table, what ended runs that are not ok, finding."""
+    ended = [f"{row.name} {tables.quality_or_status(row.record)}" for row in cohort.rows if row.record.status != "ok"]
     found = finding(cohort, comparisons)
-    said = f"\n{fill(found, WIDTH)}" if found else ""
-    return f"{plain(title(cohort))}\n{tables.console(cohort).text()}{said}"
+    lines = [plain(title(cohort), WIDTH), tables.console(cohort).text(), *(plain(line, WIDTH) for line in ended)]
+    return "\n".join([*lines, *([fill(found, WIDTH)] if found else [])])
 
 
 def page(cohorts: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from harness.report.cohorts import Cohort, Row
 from harness.report.comparisons import Comparisons
 from harness.report.escaping import plain
 from harness.report.measures import number
-from harness.report.units import MISSING, Unit
+from harness.report.units import MISSING
 from harness.stats import LEVEL
 
 
@@ -87,5 +87,5 @@ def _value(row: Row) -> str:
 def _price(record: Record) -> str:
     seconds, memory = number(record.training, "seconds"), measures.peak_memory(record)
     parts = [f"{spoken(seconds)} of training"] if seconds is not None else []
-    parts += [f"{Unit('GiB', 2**30).show(memory)} GiB of memory"] if memory is not None else []
+    parts += [f"{memory / 2**30:.1f} GiB of memory"] if memory is not None else []
     return f"for {' and '.join(parts)}" if parts else "at a cost that was not measured"

@@ -301,13 +301,13 @@ def slices(cohort: Cohort) -> Table | None:
 def console(cohort: Cohort) -> Table:
     """The compact table for a terminal of 100 columns, the best baseline without a language model among its rows."""
     unit = memory_unit(measures.peak_memory(r) for r in cohort.records)
-    headings = ("method", "quality", "training (s)", f"peak memory ({unit.name})", "latency p50 (ms)")
+    headings = ("method", "quality", "training (s)", f"memory ({unit.name})", "latency (ms)")
     measured, ended = [], []
     for row in cohort.rows:
         record, quality = row.record, measures.quality(row.record)
         cells = (
             plain(row.name, 28),
-            plain(quality_or_status(record), 60 if record.status != "ok" else 24),
+            plain(quality_or_status(record) if record.status == "ok" else record.status, 24),
             *((_training_time(record), _memory(record, unit), _latency(record)) if quality else (MISSING,) * 3),
         )
         (measured.append((quality.value, cells)) if quality else ended.append(cells))
