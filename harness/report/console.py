@@ -53,6 +53,7 @@ def next_steps(results: str, page: Path) -> str:
         ("The whole report:", str(page.with_name("report.html"))),
         ("Which method within my limits?", f"{harness} decide {results} --max-memory 1GB"),
         ("My own rows and documents:", f"{harness} run -m task=folder task.path=DIR method=zero_shot,rag,lora"),
+        ("What goes into DIR?", "docs/tasks-and-methods.md"),
         ("What else is there?", f"{harness} list"),
     ]
     width = max(len(question) for question, _ in lines)
