@@ -6,6 +6,7 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -78,13 +79,15 @@ def test_a_sweep_draws_its_runs_in_place_and_an_interruption_keeps_them(colours:
     words += ["++training.early_stopping_patience=null"]
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "harness", "run", "-m", *words, "method=zero_shot,full"]
-    sweep = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    sweep = subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=listen_to_interruptions
+    )
     os.close(theirs)
     seen = b""
     deadline = time.monotonic() + 120
     while b"training " not in seen and time.monotonic() < deadline:
         seen += read(ours)
-    os.killpg(sweep.pid, 2)  # what Ctrl-C does: every process of the terminal is interrupted
+    os.killpg(sweep.pid, signal.SIGINT)  # what Ctrl-C does: every process of the terminal is interrupted
     while sweep.poll() is None and time.monotonic() < deadline:
         seen += read(ours)
     seen += read(ours)
@@ -94,6 +97,10 @@ def test_a_sweep_draws_its_runs_in_place_and_an_interruption_keeps_them(colours:
     assert "Traceback" not in text
     assert "What was finished is kept" in text
     assert sweep.returncode == 1
+
+
+def listen_to_interruptions() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job, as these tests may be, ignores them
 
 
 def read(terminal: int) -> bytes:

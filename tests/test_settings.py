@@ -65,6 +65,13 @@ def test_a_knob_that_is_used_does(task: Task) -> None:
     assert len({s.planned(task).run_id for s in different}) == len(different)
 
 
+def test_a_setting_that_came_later_leaves_earlier_cells_what_they_were(task: Task) -> None:
+    as_before = settings(measure={"batch_size": 8, "free_answers": True, "cached_requests": None})
+    assert as_before.cell(task) == settings().cell(task)
+    others = ({"free_answers": False}, {"cached_requests": 0}, {"fixed_tokens": None})
+    assert len({settings(measure={"batch_size": 8, **one}).cell(task) for one in ({}, *others)}) == 4
+
+
 def test_new_versions_make_another_run_of_the_same_cell(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings().planned(task).run_id
     monkeypatch.setattr(settings_module, "environment_identity", lambda: {"peft": "99"})

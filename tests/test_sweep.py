@@ -78,6 +78,17 @@ def test_what_is_not_wanted_is_left_out_and_said(harness_run: Run, results: Path
     assert not list(results.rglob("validation.jsonl"))
 
 
+def test_a_choice_alone_and_no_cached_requests(harness_run: Run, results: Path) -> None:
+    assert harness_run("method=zero_shot") == 0
+    assert harness_run("method=zero_shot", "measure.free_answers=false", "measure.cached_requests=0") == 0
+    whole, brief = sorted(records(results), key=lambda r: r["config"]["measure"]["free_answers"], reverse=True)
+    assert set(whole["quality"]["metrics"]) - set(brief["quality"]["metrics"]) == {"accuracy_generated"}
+    assert whole["inference"]["prefix_cached"]["latency_ms"]["n"] == 2
+    assert brief["inference"]["prefix_cached"] is None
+    assert brief["inference"]["latency_ms"]["n"] == 2
+    assert whole["quality"]["value"] == brief["quality"]["value"]
+
+
 def test_fewer_rows_choose_the_epoch_and_all_still_answer_validation(harness_run: Run, results: Path) -> None:
     assert harness_run("-m", "method=lora", "training.epochs=1", "training.validation_rows=0,1,3,null") == 0
     trained = [(r["config"]["training"], r["training"]) for r in records(results)]
