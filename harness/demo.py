@@ -20,9 +20,9 @@ def text() -> str:
     stored = load_records(str(DEMO_RESULTS))
     files = sorted(DEMO_RESULTS.rglob("baselines.json"))
     cohorts = gather(stored, [one for path in files for one in read_baselines(path)])
-    tables = [console.render(cohort, Comparisons.of(cohort)) for cohort in cohorts]
+    tables = console.page([console.render(cohort, Comparisons.of(cohort)) for cohort in cohorts])
     steps = console.next_steps(str(DEMO_RESULTS), DEMO_REPORT / "report.md")
-    return "\n\n".join([_origin(stored), *tables, steps])
+    return "\n\n".join([_origin(stored), tables, steps])
 
 
 def _origin(stored: list[StoredRecord]) -> str:

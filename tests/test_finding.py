@@ -48,8 +48,8 @@ def test_passages_that_change_nothing_are_not_said_to_help(tmp_path: Path) -> No
 def test_the_best_prompt_and_the_best_training_are_those_of_validation(tmp_path: Path) -> None:
     runs = run("zero_shot", 12), run("few_shot", 34), run("full", 110, 0.7), run("lora", 100, 0.9, rank=8)
     assert said(tmp_path, *runs) == (
-        "On ticket_routing lora r8 reaches 0.83 (accuracy) where the best prompt, few_shot, has 0.28, for 23 s of "
-        "training and 1.0 GiB of memory."
+        "On ticket_routing lora r8, chosen on validation, reaches 0.83 (accuracy) where the best prompt, few_shot, "
+        "has 0.28, for 23 s of training and 1.0 GiB of memory."
     )
 
 

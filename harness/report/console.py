@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
+from harness.catalogue import task_field
 from harness.report import tables
 from harness.report.cohorts import Cohort
 from harness.report.comparisons import Comparisons
@@ -16,6 +17,7 @@ from harness.report.finding import finding
 
 MOST = 120  # lines
 WIDTH = 100  # columns
+LEGEND = "memory: the peak; latency: the median of one request; in brackets: what needs no language model."
 
 
 def title(cohort: Cohort) -> str:
@@ -27,10 +29,16 @@ def title(cohort: Cohort) -> str:
 
 
 def render(cohort: Cohort, comparisons: Comparisons) -> str:
-    """Title, table, what ended runs that are not ok, finding."""
+    """Title, what the task asks, table, what ended runs that are not ok, finding."""
     ended = [f"{row.name} {tables.quality_or_status(row.record)}" for row in cohort.rows if row.record.status != "ok"]
     found = finding(cohort, comparisons)
-    lines = [plain(title(cohort), WIDTH), tables.console(cohort).text(), *(plain(line, WIDTH) for line in ended)]
+    about = task_field(cohort.key.task, "about")
+    lines = [
+        plain(title(cohort), WIDTH),
+        *([fill(plain(about, 300), WIDTH)] if about else []),
+        tables.console(cohort).text(),
+        *(plain(line, WIDTH) for line in ended),
+    ]
     return "\n".join([*lines, *([fill(found, WIDTH)] if found else [])])
 
 
@@ -41,9 +49,10 @@ def page(cohorts: Sequence[str]) -> str:
     for text in cohorts:
         lines += text.count("\n") + 2
         if shown and lines > MOST:
-            return "\n\n".join([*shown, f"and {len(cohorts) - len(shown)} more tables in the report"])
+            shown.append(f"and {len(cohorts) - len(shown)} more tables in the report")
+            break
         shown.append(text)
-    return "\n\n".join(shown)
+    return "\n\n".join([*shown, LEGEND])
 
 
 def next_steps(results: str, page: Path) -> str:

@@ -49,8 +49,8 @@ def _sentences(cohort: Cohort, comparisons: Comparisons) -> Iterator[str]:
         prompted, learned = f"{prompt.name} {_value(prompt)}", f"{trained.name} {_value(trained)}"
         if better > 0:
             yield (
-                f"{on} {trained.name} reaches {_value(trained)} ({metric}) where the best prompt, {prompt.name}, has "
-                f"{_value(prompt)}, {_price(trained.record)}."
+                f"{on} {trained.name}, chosen on validation, reaches {_value(trained)} ({metric}) where the best "
+                f"prompt, {prompt.name}, has {_value(prompt)}, {_price(trained.record)}."
             )
         elif better < 0:
             yield f"{on} the best prompt ({prompted}) beats the best training ({learned}) in {metric}."
