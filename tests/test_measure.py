@@ -126,3 +126,31 @@ def test_too_few_requests_are_remarked() -> None:
     few, enough = ({"latency_requests": n, "exact_memory": True} for n in (LEAST_REQUESTS - 1, LEAST_REQUESTS))
     assert contaminated(Meter(), few)["latency"] == ["7 requests, fewer than 8"]
     assert "latency" not in contaminated(Meter(), enough)
+
+
+_KEEPING = """
+from harness import memory
+memory.manage_memory()
+import psutil, torch
+
+def kept():
+    before = psutil.Process().memory_info().rss
+    tensors = [torch.ones(2**20) for _ in range(32)]  # of 4 MiB each
+    del tensors
+    return psutil.Process().memory_info().rss - before
+
+kept()
+before = psutil.Process().memory_info().rss
+with memory.keeping_freed():
+    inside = kept()
+resident = psutil.Process().memory_info().rss - before
+print(inside // 2**20, resident // 2**20, kept() // 2**20)
+"""
+
+
+def test_freed_memory_is_kept_while_a_block_lasts_and_no_longer() -> None:
+    done = subprocess.run([sys.executable, "-c", _KEEPING], capture_output=True, text=True, check=True)
+    inside, resident, after = map(int, done.stdout.split())
+    assert inside > 64
+    assert resident < 16
+    assert after < 16
