@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # uv reads no pip.conf, so it is told of a mirror and of a folder of wheels where pip has one.
 UV = UV_DEFAULT_INDEX="$$($(PIP) config get global.index-url 2>/dev/null)" \
      UV_FIND_LINKS="$$($(PIP) config get global.find-links 2>/dev/null)" \
-     $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
+     $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
 .PHONY: setup demo test bench lint
 

@@ -150,7 +150,7 @@ def training_step(
                 ledger.enter(parameter.grad, "gradients")
             ledger.now("temporaries of the optimizer")
             torch.nn.utils.clip_grad_norm_(trained, training["max_grad_norm"])
-            if optimizer is not None and not _in_one_kernel(optimizer, device):
+            if optimizer is not None and not optimizer.defaults.get("fused"):  # one kernel makes nothing of its own
                 optimizer.step()
     parts = ledger.at_the_peak()
     if optimizer_bytes:
@@ -319,11 +319,6 @@ def _train_like_trl(sketch: Sketch, checkpointing: bool) -> None:
         sketch.model.gradient_checkpointing_enable({"use_reentrant": False})
         if hasattr(sketch.model, "enable_input_require_grads"):
             sketch.model.enable_input_require_grads()
-
-
-def _in_one_kernel(optimizer: Any, device: str) -> bool:
-    """Whether a step makes nothing of its own, as training's fused AdamW on a GPU."""
-    return device == "cuda" and isinstance(optimizer, torch.optim.Adam)  # AdamW is one
 
 
 def _warm_optimizer(model: Any, training: Any) -> tuple[int, Any]:

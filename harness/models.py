@@ -8,6 +8,7 @@ Quantisation is a property of the base model, not a method of its own.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import io
@@ -167,13 +168,31 @@ def _convert(gguf: Path, folder: Path) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     print(f"converting {gguf.name} to safetensors, once", flush=True)
-    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+    with _parsed_once(), contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
         read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
-    plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
-    plain.load_state_dict(read.state_dict())
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
+    plain.load_state_dict(read.state_dict(), assign=True)
+    plain.tie_weights()
     plain.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Keep what transformers asks of a GGUF file: it parses it three times and lists all names for each module."""
+    import gguf
+
+    kept = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, made in kept.items():
+        setattr(gguf, name, functools.cache(made))
+    try:
+        yield
+    finally:
+        for name, made in kept.items():
+            setattr(gguf, name, made)
 
 
 def outline(settings: Mapping[str, Any]) -> Any:

@@ -302,8 +302,6 @@ def _arguments(
 ) -> SFTConfig:
     by_epoch = "epoch" if evaluates else "no"
     named = settings["optimizer"] if isinstance(settings["optimizer"], str) else "adamw_torch"
-    if named == "adamw_torch" and torch.cuda.is_available():
-        named = "adamw_torch_fused"  # the same steps, in one kernel and without temporaries of all parameters
     return SFTConfig(
         output_dir=folder,
         num_train_epochs=settings["epochs"],
@@ -317,7 +315,7 @@ def _arguments(
         warmup_steps=settings["warmup"],
         max_grad_norm=settings["max_grad_norm"],
         weight_decay=settings["weight_decay"],
-        optim=named,
+        optim=_one_kernel(named),
         bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
         max_length=None,
         shuffle_dataset=False,
@@ -342,6 +340,11 @@ def _arguments(
     )
 
 
+def _one_kernel(optimizer: str) -> str:
+    """AdamW in one kernel where it was asked for by its usual name: the same steps, faster, and without temporaries."""
+    return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
+
+
 def _optimizer(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]] | None:
     """An optimizer given as a `_target_`; a name is TRL's to resolve."""
     return None if isinstance(settings["optimizer"], str) else optimizer_class(settings, learning_rate)
@@ -351,7 +354,9 @@ def optimizer_class(settings: Mapping[str, Any], learning_rate: float) -> tuple[
     """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
     spec = settings["optimizer"]
     if isinstance(spec, str):
-        named = TrainingArguments(output_dir="unused", optim=spec, learning_rate=learning_rate, use_cpu=True)
+        named = TrainingArguments(
+            output_dir="unused", optim=_one_kernel(spec), learning_rate=learning_rate, use_cpu=True
+        )
         return Trainer.get_optimizer_cls_and_kwargs(named)
     options = {name: value for name, value in spec.items() if name != "_target_"}
     return targets.resolve(spec["_target_"]), {"lr": learning_rate, **options}  # type: ignore[return-value]
