@@ -14,17 +14,18 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import harness.warm  # noqa: F401  # isort: skip  (as runs have it)
+import harness.sweep.preload  # noqa: F401  # isort: skip  (as runs have it)
 
 import torch
 from bench import LABELS, Asked
 from transformers import GenerationConfig
 
-from harness import models
-from harness.answering import Question, generate, score_choices
-from harness.environment import describe_device
-from harness.prompts import Encoder
-from harness.shared_prefix import SharedPrefix, read
+from harness.contexts.chat_format import Encoder
+from harness.inference.choices import Question, score_choices
+from harness.inference.generate import generate
+from harness.inference.shared_prefix import SharedPrefix, read
+from harness.measurement.machine import describe_device
+from harness.models import loading
 
 BATCH = 20
 
@@ -37,7 +38,7 @@ def main() -> None:
     arguments.add_argument("--scored", type=int, default=10)
     chosen = arguments.parse_args()
     asked = Asked(chosen.data.resolve(), "smollm2-135m-q4")
-    base = models.load(asked.settings("task=squad").model, None)
+    base = loading.load(asked.settings("task=squad").model, None)
     encoder = Encoder(base.tokenizer)
     scores(asked, base, encoder, chosen.scored)
     texts = [text for text, _ in asked.prompts("squad", "zero_shot", chosen.items)]
@@ -53,9 +54,9 @@ def main() -> None:
             print(parting(base, prompt, one, other))
 
 
-def scores(asked: Asked, base: models.Base, encoder: Encoder, count: int) -> None:
+def scores(asked: Asked, base: loading.Base, encoder: Encoder, count: int) -> None:
     """Print how far both ways to score choices in float32 lie from float64, and how far they lie apart in float64."""
-    double = models.load({**asked.settings("task=banking77").model, "dtype": "float64"}, None).model
+    double = loading.load({**asked.settings("task=banking77").model, "dtype": "float64"}, None).model
     questions = []
     for text, example in asked.prompts("banking77", "zero_shot", count, LABELS):
         ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -79,7 +80,7 @@ def scores(asked: Asked, base: models.Base, encoder: Encoder, count: int) -> Non
 
 
 @torch.inference_mode()
-def without_cache(base: models.Base, encoder: Encoder, prompts: list[list[int]], most: int) -> list[list[int]]:
+def without_cache(base: loading.Base, encoder: Encoder, prompts: list[list[int]], most: int) -> list[list[int]]:
     end = encoder.end_of_turn
     greedily = GenerationConfig(
         max_new_tokens=most,
@@ -101,7 +102,7 @@ def without_cache(base: models.Base, encoder: Encoder, prompts: list[list[int]],
     return [found[i] for i in range(len(prompts))]
 
 
-def parting(base: models.Base, prompt: list[int], one: list[int], other: list[int]) -> str:
+def parting(base: loading.Base, prompt: list[int], one: list[int], other: list[int]) -> str:
     """How close the two likeliest tokens are where two answers part."""
     at = next(i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b)
     with torch.inference_mode():

@@ -26,14 +26,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import matmul, models, places
-from harness.contexts import bind
-from harness.environment import describe_device
-from harness.prompts import Encoder
-from harness.records import Record, load_records
-from harness.retrieval import packaged_embedder
-from harness.sweep import compositions
-from harness.tasks import Example
+from harness import paths
+from harness.contexts.chat_format import Encoder
+from harness.contexts.context import bind
+from harness.embedding import packaged_embedder
+from harness.measurement import matmul
+from harness.measurement.machine import describe_device
+from harness.models import loading
+from harness.records.record import Record, load_records
+from harness.sweep.compose import compositions
+from harness.tasks.definition import Example
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -80,7 +82,7 @@ class Asked:
         return found
 
     def folder(self) -> str:
-        return models.locate(self.settings("task=banking77").model)[0]
+        return loading.locate(self.settings("task=banking77").model)[0]
 
     def prompts(self, task: str, context: str, count: int, labels: int | None = None) -> list[tuple[str, Example]]:
         """Test items with their prompts; `labels`: only items of the first so many labels, which are the choices."""
@@ -92,7 +94,7 @@ class Asked:
             pool, items = ([e for e in rows if e.answer in kept] for rows in (pool, items))
             items = [replace(example, choices=tuple(kept)) for example in items]
         bound = bind(settings.context, replace(loaded, splits={**loaded.splits, "train": pool}), pool, seed=0)
-        encoder = Encoder(models.load_tokenizer(settings.model))
+        encoder = Encoder(loading.load_tokenizer(settings.model))
         step = max(1, len(items) // count)
         return [(encoder.text(bound.render(example)), example) for example in items[::step][:count]]
 
@@ -139,7 +141,7 @@ def main() -> None:
     chosen = arguments.parse_args()
     names = [name for name in chosen.only.split(",") if name] or list(BENCHMARKS)
     asked = Asked(chosen.data.resolve(), chosen.model)
-    models.make_ready(asked.settings("task=banking77").model)
+    loading.make_ready(asked.settings("task=banking77").model)
     print(f"{describe_device()[0]}, {asked.model}", flush=True)
     for name in names:
         keep(BENCHMARKS[name](name, asked, chosen.rounds))
@@ -327,7 +329,7 @@ def run_harness(asked: Asked, folder: Path) -> None:
     """`harness run` over the matrix, with a cache that holds nothing but the converted model."""
     cache = folder / "cache"
     cache.mkdir()
-    (cache / "models").symlink_to(places.cache().resolve() / "models")
+    (cache / "models").symlink_to(paths.cache().resolve() / "models")
     measure: dict[str, object] = {"latency_requests": 0, "merged_items": 0, "retention_items": "null"}
     measure["exact_memory"] = "false"  # the scripts measure none of this
     words = [

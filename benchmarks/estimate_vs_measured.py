@@ -15,8 +15,8 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from harness.environment import describe_device
-from harness.records import Record, load_records
+from harness.measurement.machine import describe_device
+from harness.records.record import Record, load_records
 
 FAR, UNDER = 0.15, 0.05
 STEPS = 2

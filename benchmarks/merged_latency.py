@@ -12,13 +12,15 @@ from __future__ import annotations
 import argparse
 import statistics
 
-import harness.warm  # noqa: F401  # isort: skip  (as runs have it)
+import harness.sweep.preload  # noqa: F401  # isort: skip  (as runs have it)
 import torch
 
-from harness import answering, models
-from harness.adaptation import Adaptation
-from harness.environment import describe_device
-from harness.sweep import compositions
+from harness.adaptation import peft_model
+from harness.inference import generate
+from harness.measurement.machine import describe_device
+from harness.models import loading
+from harness.settings import Adaptation
+from harness.sweep.compose import compositions
 
 PROMPT, ANSWER = 128, 32  # tokens
 
@@ -29,9 +31,11 @@ def main() -> None:
     arguments.add_argument("--rank", type=int, default=8)
     chosen = arguments.parse_args()
     (settings,) = compositions(["method=lora", f"rank={chosen.rank}"])
-    models.make_ready(settings.model)
+    loading.make_ready(settings.model)
     none = Adaptation(None, None, None, None)
-    base, lora, merged = (a.attach(settings.model).model for a in (none, settings.adaptation, settings.adaptation))
+    base, lora, merged = (
+        peft_model.attach(a, settings.model).model for a in (none, settings.adaptation, settings.adaptation)
+    )
     for model in (lora, merged):
         fill(model)
     merged.merge_adapter()
@@ -55,12 +59,12 @@ def fill(model: torch.nn.Module) -> None:
 
 
 def seconds(model: torch.nn.Module) -> float:
-    return answering.decode(model, range(100, 100 + PROMPT), None, ANSWER).seconds
+    return generate.decode(model, range(100, 100 + PROMPT), None, ANSWER).seconds
 
 
 def difference(one: torch.nn.Module, other: torch.nn.Module) -> float:
     prompt = range(100, 100 + PROMPT)
-    return float((answering.last_logits(one, prompt) - answering.last_logits(other, prompt)).abs().max())
+    return float((generate.last_logits(one, prompt) - generate.last_logits(other, prompt)).abs().max())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The harness's side of `make bench`, in a process of its own as the peers are: what a run would compute."""
 
-import harness.warm  # noqa: F401  # isort: skip  (as runs have it)
+import harness.sweep.preload  # noqa: F401  # isort: skip  (as runs have it)
 
 import sys
 import time
@@ -10,13 +10,16 @@ from typing import Any
 
 from transformers import set_seed
 
-from harness import answering
-from harness.measure import Meter
-from harness.models import Base
-from harness.prompts import Encoder
-from harness.shared_prefix import SharedPrefix
-from harness.sweep import compositions
-from harness.training import Rows, train
+from harness.adaptation import peft_model
+from harness.adaptation.batches import Rows
+from harness.adaptation.train import train
+from harness.contexts.chat_format import Encoder
+from harness.inference.choices import Question, score_choices
+from harness.inference.generate import generate as greedy
+from harness.inference.shared_prefix import SharedPrefix
+from harness.measurement.meter import Meter
+from harness.models.loading import Base
+from harness.sweep.compose import compositions
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from talk import serve
@@ -26,7 +29,7 @@ BASES: dict[str, Base] = {}
 
 def load(overrides: list[str]) -> None:
     (settings,) = compositions(overrides)
-    BASES["base"] = settings.adaptation.attach(settings.model)
+    BASES["base"] = peft_model.attach(settings.adaptation, settings.model)
 
 
 def choices(questions: list[dict[str, Any]]) -> dict[str, Any]:
@@ -35,8 +38,8 @@ def choices(questions: list[dict[str, Any]]) -> dict[str, Any]:
     prompts = [encoder.tokenizer(question["prompt"], add_special_tokens=False)["input_ids"] for question in questions]
     encoded = [[encoder.completion(choice) for choice in question["choices"]] for question in questions]
     prefix = SharedPrefix.of(base.model, prompts)
-    asked = [answering.Question(*pair) for pair in zip(prompts, encoded, strict=True)]
-    scores = answering.score_choices(base.model, asked, prefix, quiet)
+    asked = [Question(*pair) for pair in zip(prompts, encoded, strict=True)]
+    scores = score_choices(base.model, asked, prefix, quiet)
     seconds = time.perf_counter() - began
     assert prefix is not None
     read = len(prefix.ids) + sum(len(prefix.rest(q.prompt)) + branches(q.choices) for q in asked)
@@ -54,7 +57,7 @@ def generate(prompts: list[str], most: int) -> dict[str, Any]:
     began = time.perf_counter()
     ids = [encoder.tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
     prefix = SharedPrefix.of(base.model, ids)
-    said = answering.generate(base.model, encoder, ids, most, None, prefix, quiet)
+    said = greedy(base.model, encoder, ids, most, None, prefix, quiet)
     answers = [encoder.decode(answer) for answer in said]
     return {"seconds": time.perf_counter() - began, "answers": answers, "tokens": sum(map(len, said))}
 
@@ -63,7 +66,7 @@ def fit(overrides: list[str], rows: list[dict[str, str]]) -> dict[str, Any]:
     """Train a fresh adapter on texts; seconds of the whole training, as the peer's are."""
     (settings,) = compositions(overrides)
     set_seed(0)
-    base = settings.adaptation.attach(settings.model)
+    base = peft_model.attach(settings.adaptation, settings.model)
     encoder = Encoder(base.tokenizer)
     inputs, labels = [], []
     for row in rows:

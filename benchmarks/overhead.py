@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 
-from harness.environment import describe_device
-from harness.records import load_records
+from harness.measurement.machine import describe_device
+from harness.records.record import load_records
 
 COMPUTING = ("training", "tuning", "validation", "inference", "latency", "retention")
 

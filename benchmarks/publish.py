@@ -16,8 +16,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from harness import store
-from harness.records import PREDICTIONS_FILE, RECORD_FILE, VALIDATION_FILE, StoredRecord, load_records, read_lines
+from harness import files
+from harness.records.record import (
+    PREDICTIONS_FILE,
+    RECORD_FILE,
+    VALIDATION_FILE,
+    StoredRecord,
+    load_records,
+    read_lines,
+)
 
 KEPT = (
     "id", "score", "metrics", "slice", "prompt_tokens", "completion_tokens", "milliseconds", "demonstrations_left_out",
@@ -38,7 +45,7 @@ def main() -> None:
             text = path.read_text(encoding="utf-8")
             for folder in folders:
                 text = text.replace(folder, "DIR")
-            store.write(path, text)
+            files.write(path, text)
     print(f"{len(found)} runs in {sys.argv[1]}")
 
 
@@ -51,7 +58,7 @@ def source(stored: StoredRecord) -> list[Any]:
 def strip(path: Path) -> None:
     if rows := read_lines(path):
         kept = [{name: row[name] for name in KEPT if name in row} | _cluster(row) for row in rows]
-        store.write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+        files.write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
 
 
 def _cluster(row: Mapping[str, Any]) -> dict[str, str | None]:

@@ -23,9 +23,9 @@ from pathlib import Path
 
 from scipy.stats import binomtest
 
-from harness.places import TASKS
-from harness.records import load_records
-from harness.tasks import load_task
+from harness.paths import TASKS
+from harness.records.record import load_records
+from harness.tasks.definition import load_task
 
 METHODS = "zero_shot,few_shot,lora,full"
 LEVEL = 0.05

@@ -17,7 +17,7 @@ import shlex
 import subprocess
 import sys
 
-from harness.records import Record, load_records
+from harness.records.record import Record, load_records
 
 OTHER_PROMPTS = (["method=few_shot", "context.k=8"], ["method=rag", "context.k=1"])
 QUALITY_ALONE = ["measure.latency_requests=0", "measure.merged_items=0"]

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness.environment import describe_device
-from harness.records import PREDICTIONS_FILE, RECORD_FILE, Record
+from harness.measurement.machine import describe_device
+from harness.records.record import PREDICTIONS_FILE, RECORD_FILE, Record
 from harness.stats import interval
 
 MIB = 2**20

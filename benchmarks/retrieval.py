@@ -13,10 +13,10 @@ import argparse
 import statistics
 from pathlib import Path
 
-from harness.retrieval import RETRIEVERS, Index, ranking_quality
+from harness.contexts.retrieval import RETRIEVERS, Index, ranking_quality
 from harness.settings import task_folder
 from harness.stats import interval
-from harness.tasks import load_task
+from harness.tasks.definition import load_task
 
 SETTINGS = {"embedder": "all-minilm-l6-v2", "index": "exact", "chunk": {"tokens": None, "overlap": 0}}
 

@@ -23,7 +23,7 @@ from harness.check.cells import only_cell, select
 from harness.check.gate import judge
 from harness.check.paired import Paired, pair, weigh
 from harness.check.plan import Gate
-from harness.report import measures
+from harness.records import measures
 
 DRAWS = 2000
 

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from harness import places, store
-from harness.baselines import as_data, baselines
-from harness.copies import SAME, alike, without_frame
+from harness import files, paths
 from harness.errors import UserError
-from harness.metrics import normalise
-from harness.scoring import scorer
-from harness.sql import Database, leaves_ties
-from harness.tasks import SPLITS, Example, Task, load_task
+from harness.inference.baselines import as_data, baselines
+from harness.tasks.definition import SPLITS, Example, Task, load_task
+from harness.tasks.duplicates import SAME, alike, without_frame
+from harness.tasks.metrics import normalise
+from harness.tasks.scoring import scorer
+from harness.tasks.sql import Database, leaves_ties
 
 CLOSE = 0.9  # cosine of embeddings from which two questions are looked at together
 CUT = 0.01  # share of gold answers longer than what is generated from which that is a defect
@@ -114,18 +114,18 @@ def model_window(name: str) -> tuple[Any, int | None]:
     """The tokenizer of a configured model and how many tokens it takes; UserError where there is no such model."""
     from transformers import AutoConfig
 
-    from harness import models
+    from harness.models import loading
 
     path = next(
-        (f / "model" / f"{name}.yaml" for f in places.conf_folders() if (f / "model" / f"{name}.yaml").exists()), None
+        (f / "model" / f"{name}.yaml" for f in paths.conf_folders() if (f / "model" / f"{name}.yaml").exists()), None
     )
     if path is None:
         raise UserError(f"--model {name}: there is no conf/model/{name}.yaml.")
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    models.make_ready(settings)
-    location, revision = models.locate(settings)
+    loading.make_ready(settings)
+    location, revision = loading.locate(settings)
     config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
-    return models.load_tokenizer(settings), getattr(config, "max_position_embeddings", None)
+    return loading.load_tokenizer(settings), getattr(config, "max_position_embeddings", None)
 
 
 def as_text(found: Audit) -> str:
@@ -157,7 +157,7 @@ def write_clean(task_folder: Path, found: Audit, target: Path) -> None:
     """A copy of a task's folder without the rows that stand elsewhere too; a test item stays, its copies go."""
     if target.exists():
         raise UserError(f"--write-clean {target}: exists already.")
-    with store.draft_folder(target) as draft:
+    with files.draft_folder(target) as draft:
         shutil.copytree(task_folder, draft, dirs_exist_ok=True)
         for split, ids in found.repeated.items():
             path = draft / f"{split}.jsonl"
@@ -296,7 +296,7 @@ def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
     """Pairs with a cosine over CLOSE among each text's nearest neighbours, each once; compared block by block."""
     import faiss
 
-    from harness.retrieval import PACKAGED_EMBEDDER, embed
+    from harness.embedding import PACKAGED_EMBEDDER, embed
 
     vectors = embed(list(texts), PACKAGED_EMBEDDER, lambda done, total: step("embedding", done, total))
     most = min(_NEIGHBOURS + 1, len(texts))
@@ -314,8 +314,8 @@ def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
 
 
 def _measure_lengths(task: Task, found: Audit, tokenizer: Any, window: int | None) -> None:
-    from harness.contexts import Context
-    from harness.prompts import Encoder
+    from harness.contexts.chat_format import Encoder
+    from harness.contexts.context import Context
 
     encoder, bare = Encoder(tokenizer), Context("zero_shot")
     examples = task.splits["test"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import yaml
 
-from harness import places
+from harness import paths
 
 
 class Entry(NamedTuple):
@@ -58,7 +58,7 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 def _task_folders() -> list[Path]:
     """The user's own first, each name once."""
     found: dict[str, Path] = {}
-    for root in (Path("tasks"), places.TASKS):
+    for root in (Path("tasks"), paths.TASKS):
         for definition in sorted(root.glob("*/task.yaml")):
             found.setdefault(definition.parent.name, definition.parent)
     return [found[name] for name in sorted(found)]
@@ -66,7 +66,7 @@ def _task_folders() -> list[Path]:
 
 def _configs(group: str) -> list[Path]:
     found: dict[str, Path] = {}
-    for root in places.conf_folders():
+    for root in paths.conf_folders():
         for path in sorted((root / group).glob("*.yaml")):
             found.setdefault(path.stem, path)
     return [found[name] for name in sorted(found)]

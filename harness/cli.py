@@ -60,9 +60,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def run(
     context: typer.Context, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
 ) -> None:
-    from harness import sweep
+    from harness.sweep import launch
 
-    raise typer.Exit(sweep.main(context.args, debug=debug or "--debug" in sys.argv))
+    raise typer.Exit(launch.main(context.args, debug=debug or "--debug" in sys.argv))
 
 
 @app.command()
@@ -76,14 +76,14 @@ def report(
     examples: Annotated[bool, typer.Option(help="Show rows on which methods disagree, with their answers.")] = True,
 ) -> None:
     """Tables and figures from results, as markdown, one HTML page and CSV."""
-    from harness import helper
     from harness.progress import Progress
+    from harness.report import helper
 
     progress = Progress("report")
     with helper.start("harness.report.making:prepared") as maker:  # before the imports, which take a while
+        from harness.records.costs import Prices
         from harness.report import write_report
         from harness.report.console import next_steps
-        from harness.report.cost import Prices
         from harness.report.making import OBJECTS
 
         gc.set_threshold(OBJECTS)
@@ -99,7 +99,7 @@ def report(
 @app.command()
 def demo() -> None:
     """What a small real comparison found: the committed run's tables, in seconds. No model, no torch."""
-    from harness.demo import text
+    from harness.report.demo import text
 
     print(text())
 
@@ -118,12 +118,12 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     from harness.check import check as select_and_compare
-    from harness.check import compare, output
+    from harness.check import compare, text
     from harness.check.margins import read_margins
 
     if run:
-        from harness import quiet  # noqa: F401  # isort: skip  (before the libraries)
-        from harness.fill import fill
+        from harness.sweep import quiet  # noqa: F401  # isort: skip  (before the libraries)
+        from harness.sweep.for_check import fill
 
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             made = fill(baseline, candidate, context.args, margin)
@@ -133,10 +133,10 @@ def check(
         raise UserError(f"{context.args[0]}: not known; overrides of runs go with --run.")
     else:
         found = select_and_compare(baseline, candidate, read_margins(margins, margin), max_missing)
-    for path, render in ((markdown, output.as_markdown), (junit, output.as_junit)):
+    for path, render in ((markdown, text.as_markdown), (junit, text.as_junit)):
         if path:
             _write(path, render(found))
-    print(output.as_json(found) if as_json else output.as_text(found))
+    print(text.as_json(found) if as_json else text.as_text(found))
     raise typer.Exit(found.exit_code)
 
 
@@ -159,9 +159,10 @@ def decide(
     as_json: AsJson = False,
 ) -> None:
     """Which strategy for each task, within limits, and why. Exit code 3 where nothing fits."""
-    from harness.decide import Limits, output
+    from harness.decide import Limits, text
     from harness.decide import decide as choose
     from harness.decide.limits import BYTES, SECONDS, frequency, quantity
+    from harness.report.decision_page import as_html
 
     for option, value in (("--requests-per-month", requests_per_month), ("--gpu-hour", gpu_hour)):
         if value is not None and not isfinite(value):
@@ -176,13 +177,11 @@ def decide(
         private=private,
     )
     found = choose(results, limits)
-    for path, render in ((markdown, output.as_markdown), (html, output.as_html)):
+    for path, render in ((markdown, text.as_markdown), (html, as_html)):
         if path:
             _write(path, render(found, limits))
     print(
-        json.dumps(output.as_data(found, limits), indent=2, allow_nan=False)
-        if as_json
-        else output.as_text(found, limits)
+        json.dumps(text.as_data(found, limits), indent=2, allow_nan=False) if as_json else text.as_text(found, limits)
     )
     raise typer.Exit(0 if all(decision.strategy for decision in found) else NOTHING_FITS)
 
@@ -196,38 +195,38 @@ def estimate(
     fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    from harness import quiet  # noqa: F401  # isort: skip  (before the libraries)
+    from harness.sweep import quiet  # noqa: F401  # isort: skip  (before the libraries)
 
-    from harness import estimate as predict
+    from harness.estimate import fitting, peak_memory, text
     from harness.progress import Progress
-    from harness.sweep import compositions
+    from harness.sweep.compose import compositions
 
     if device not in ("", "cuda", "cpu"):
         raise UserError(f"--device {device}: known are cuda and cpu.")
     cells = compositions([*_shape_defaults(context.args), *context.args])
-    request = predict.Request(tokens, answer_tokens, device or None)
+    request = peak_memory.Request(tokens, answer_tokens, device or None)
     progress = Progress("estimating")
     step = (lambda *_: None) if as_json else progress.step
     if fit:
         if len(cells) > 1:
             raise UserError("--fit looks at one cell; choose one method.")
-        limit = predict.bytes_of(fit)
-        made = predict.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
+        limit = peak_memory.bytes_of(fit)
+        made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
         found, verdict = [made.found], f"{fit}: {made.what}"
     else:
         found, verdict = [], ""
         for done, cell in enumerate(cells, start=1):
-            found.append(predict.estimate(cell, request))
+            found.append(peak_memory.estimate(cell, request))
             step("cells", done, len(cells))
         progress.clear()
     if as_json:
-        data = [predict.as_data(one) for one in found]
+        data = [text.as_data(one) for one in found]
         if fit:
             data[0]["fit"] = {"limit_bytes": limit, "fits": made.fits, "how": made.what}
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(predict.as_text(found[0]) if len(found) == 1 else predict.as_table(found))
+        print(text.as_text(found[0]) if len(found) == 1 else text.as_table(found))
         if verdict:
             print(verdict)
 
@@ -248,7 +247,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong with a task's data, before money is spent on it. Exit code 1 where there is a defect."""
-    from harness import quiet  # isort: skip  (before the libraries)
+    from harness.sweep import quiet  # isort: skip  (before the libraries)
 
     from harness import audit as examine
     from harness.progress import Progress

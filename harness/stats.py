@@ -434,3 +434,12 @@ def needed_error(difference: float, power: float = POWER) -> float:
 
 def _reach(power: float) -> float:
     return Z + NormalDist().inv_cdf(power)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval, where one was recorded."""
+
+    value: float
+    low: float | None
+    high: float | None

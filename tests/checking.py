@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from harness import cli
-from harness.records import Record
+from harness.records.record import Record
 from tests.invented import record, store
 
 N = 500

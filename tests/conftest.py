@@ -62,10 +62,10 @@ def colours(tmp_path: Path) -> Path:
 @pytest.fixture
 def harness_run(colours: Path, tmp_path: Path) -> Callable[..., int]:
     """`harness run` in this process on the colours task and the tiny model; returns its exit code."""
-    from harness import sweep
+    from harness.sweep import launch
 
     def call(*overrides: str) -> int:
-        return sweep.main(
+        return launch.main(
             [
                 "task=folder",
                 f"task.path={colours}",

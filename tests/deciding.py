@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.decide import Limits, decide
-from harness.records import PREDICTIONS_FILE, VALIDATION_FILE, Record, load_records
+from harness.records.record import PREDICTIONS_FILE, VALIDATION_FILE, Record, load_records
 from tests.invented import record, store
 
 Run = tuple[Record, Sequence[float], Sequence[float]]

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import stats
-from harness.records import Record
+from harness.records.costs import Prices
+from harness.records.record import Record
 from harness.report import write_report
-from harness.report.cost import Prices
 
 MIB = 2**20
 PARAMETERS = 134_515_008

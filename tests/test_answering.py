@@ -7,10 +7,12 @@ import peft
 import pytest
 import torch
 
-from harness import models, shared_prefix
-from harness.answering import Question, decode, generate, score_choices
-from harness.prompts import Encoder
-from harness.shared_prefix import SharedPrefix
+from harness.contexts.chat_format import Encoder
+from harness.inference import shared_prefix
+from harness.inference.choices import Question, score_choices
+from harness.inference.generate import decode, generate
+from harness.inference.shared_prefix import SharedPrefix
+from harness.models import loading
 
 TINY = {
     "name": "tiny",
@@ -33,19 +35,19 @@ TINY = {
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 
 
-def plain() -> models.Base:
-    return models.load(TINY, None)
+def plain() -> loading.Base:
+    return loading.load(TINY, None)
 
 
-def adapted(config: peft.PeftConfig) -> models.Base:
+def adapted(config: peft.PeftConfig) -> loading.Base:
     base = plain()
     torch.manual_seed(1)
-    return models.Base(peft.get_peft_model(base.model, config).eval(), base.tokenizer)
+    return loading.Base(peft.get_peft_model(base.model, config).eval(), base.tokenizer)
 
 
-KINDS: dict[str, Callable[[], models.Base]] = {
+KINDS: dict[str, Callable[[], loading.Base]] = {
     "base": plain,
-    "4-bit": lambda: models.load(TINY, NF4),
+    "4-bit": lambda: loading.load(TINY, NF4),
     "lora": lambda: adapted(
         peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     ),
@@ -56,11 +58,11 @@ CHOICES = ["billing", "bill", "billing department", "returns", "re"]
 
 
 @pytest.fixture(params=KINDS)
-def base(request: pytest.FixtureRequest) -> models.Base:
+def base(request: pytest.FixtureRequest) -> loading.Base:
     return KINDS[request.param]()
 
 
-def prompt_of(base: models.Base, text: str = "Which queue?") -> list[int]:
+def prompt_of(base: loading.Base, text: str = "Which queue?") -> list[int]:
     return Encoder(base.tokenizer).prompt([{"role": "user", "content": text}])
 
 
@@ -78,22 +80,24 @@ def quiet(done: int, total: int) -> None:
     pass
 
 
-def prefix_of(base: models.Base, prompts: list[list[int]]) -> SharedPrefix:
+def prefix_of(base: loading.Base, prompts: list[list[int]]) -> SharedPrefix:
     prefix = SharedPrefix.of(base.model, prompts)
     assert prefix is not None
     return prefix
 
 
-def scores(base: models.Base, prompts: list[list[int]], prefix: SharedPrefix | None) -> list[list[float]]:
+def scores(base: loading.Base, prompts: list[list[int]], prefix: SharedPrefix | None) -> list[list[float]]:
     choices = [Encoder(base.tokenizer).completion(choice) for choice in CHOICES]
     return score_choices(base.model, [Question(prompt, choices) for prompt in prompts], prefix, quiet)
 
 
-def answers(base: models.Base, prompts: list[list[int]], prefix: SharedPrefix | None, rows: int = 3) -> list[list[int]]:
+def answers(
+    base: loading.Base, prompts: list[list[int]], prefix: SharedPrefix | None, rows: int = 3
+) -> list[list[int]]:
     return generate(base.model, Encoder(base.tokenizer), prompts, 6, rows, prefix, quiet)
 
 
-def test_a_choice_is_scored_as_the_sequence_that_it_is(base: models.Base) -> None:
+def test_a_choice_is_scored_as_the_sequence_that_it_is(base: loading.Base) -> None:
     encoder, prompt = Encoder(base.tokenizer), prompt_of(base)
     expected = [separately(base.model, prompt, encoder.completion(choice)) for choice in CHOICES]
     assert scores(base, [prompt], None) == [pytest.approx(expected, abs=1e-3)]
@@ -109,7 +113,7 @@ PROMPTS = {
 
 def test_in_double_precision_the_two_ways_are_one() -> None:
     """So what they differ by otherwise is rounding."""
-    base = models.load({**TINY, "dtype": "float64"}, None)
+    base = loading.load({**TINY, "dtype": "float64"}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
     for together, apart in zip(
         scores(base, prompts, prefix_of(base, prompts)), scores(base, prompts, None), strict=True
@@ -120,7 +124,7 @@ def test_in_double_precision_the_two_ways_are_one() -> None:
 @pytest.mark.parametrize("copies", [0, 16])
 @pytest.mark.parametrize("texts", PROMPTS.values(), ids=PROMPTS.keys())
 def test_a_prefix_read_once_changes_no_answer(
-    base: models.Base, texts: list[str], copies: int, monkeypatch: pytest.MonkeyPatch
+    base: loading.Base, texts: list[str], copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the prefix copied before every row's tokens, and with attention to it apart."""
     monkeypatch.setattr(shared_prefix, "_COPIES", copies)
@@ -132,7 +136,7 @@ def test_a_prefix_read_once_changes_no_answer(
     assert answers(base, prompts, prefix) == answers(base, prompts, None)
 
 
-def test_a_prompt_that_is_the_beginning_of_another(base: models.Base) -> None:
+def test_a_prompt_that_is_the_beginning_of_another(base: loading.Base) -> None:
     longer = prompt_of(base, "one two three")
     prompts = [longer[:9], longer, longer[:10]]
     prefix = prefix_of(base, prompts)
@@ -142,7 +146,7 @@ def test_a_prompt_that_is_the_beginning_of_another(base: models.Base) -> None:
     assert answers(base, prompts, prefix) == answers(base, prompts, None)
 
 
-def test_rows_leave_and_others_take_their_places(base: models.Base) -> None:
+def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
     """An answer that ends at once, and more prompts than rows."""
     prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in (3, 40, 11, 25, 1, 7, 8, 9, 2)]
     apart = answers(base, prompts, None, rows=1)
@@ -176,7 +180,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_other_architectures_share_a_prefix(shape: dict[str, Any]) -> None:
-    base = models.load({**TINY, "shape": shape}, None)
+    base = loading.load({**TINY, "shape": shape}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["one is nearly the beginning of the next"]]
     prefix = prefix_of(base, prompts)
     for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
@@ -193,7 +197,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("shape", FOREIGN.values(), ids=FOREIGN.keys())
 def test_what_cannot_share_answers_all_the_same(shape: dict[str, Any]) -> None:
-    base = models.load({**TINY, "shape": shape}, None)
+    base = loading.load({**TINY, "shape": shape}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["the same twice"]]
     assert SharedPrefix.of(base.model, prompts) is None
     expected = [separately(base.model, prompts[0], Encoder(base.tokenizer).completion(choice)) for choice in CHOICES]
@@ -230,7 +234,7 @@ def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPa
 
 
 @torch.no_grad()
-def test_one_request_is_decoded_as_the_plain_greedy_loop_does(base: models.Base) -> None:
+def test_one_request_is_decoded_as_the_plain_greedy_loop_does(base: loading.Base) -> None:
     prompt, ids = prompt_of(base), []
     for _ in range(6):
         inputs = torch.tensor([prompt + ids])
@@ -239,7 +243,7 @@ def test_one_request_is_decoded_as_the_plain_greedy_loop_does(base: models.Base)
     assert decode(base.model, prompt, end_of_turn=-1, most=6).ids == ids
 
 
-def test_one_request_after_a_prefix_is_answered_as_without(base: models.Base) -> None:
+def test_one_request_after_a_prefix_is_answered_as_without(base: loading.Base) -> None:
     encoder = Encoder(base.tokenizer)
     prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
     prefix = prefix_of(base, prompts)
@@ -250,7 +254,7 @@ def test_one_request_after_a_prefix_is_answered_as_without(base: models.Base) ->
             assert after.ids == alone.ids
 
 
-def test_a_constrained_answer_is_one_of_the_choices(base: models.Base) -> None:
+def test_a_constrained_answer_is_one_of_the_choices(base: loading.Base) -> None:
     encoder = Encoder(base.tokenizer)
     choices = [encoder.completion(choice) for choice in CHOICES]
     for text in ("a", "b", "c", "d"):

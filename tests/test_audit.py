@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.audit import audit, write_clean
-from harness.tasks import load_task
+from harness.tasks.definition import load_task
 from tests.conftest import write_rows
 
 WORDS = """

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.baselines import baselines
-from harness.tasks import load_task
+from harness.inference.baselines import baselines
+from harness.tasks.definition import load_task
 
 
 def test_baselines_know_the_rows_and_nothing_else(colours: Path) -> None:

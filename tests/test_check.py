@@ -13,8 +13,8 @@ import pytest
 from harness import stats
 from harness.check import check
 from harness.check.paired import Paired, weigh
-from harness.metrics import HIGHER_IS_BETTER
-from harness.tasks import BY_KIND
+from harness.tasks.definition import BY_KIND
+from harness.tasks.metrics import HIGHER_IS_BETTER
 from tests.checking import N, answers, checked, run, seeded, two, write
 from tests.invented import failed, record, store
 

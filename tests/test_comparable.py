@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.records import Record
+from harness.records.record import Record
 from tests.checking import N, answers, changed, checked, two, write
 from tests.invented import record
 

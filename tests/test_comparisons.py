@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.records import PREDICTIONS_FILE, Record, load_records
+from harness.records.cohorts import gather
+from harness.records.record import PREDICTIONS_FILE, Record, load_records
 from harness.report import write_report
-from harness.report.cohorts import gather
 from harness.report.comparisons import Comparisons
 from harness.stats import holm, interval_over_seeds, mcnemar
 from tests.invented import MIB, record, store, table_rows

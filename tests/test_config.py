@@ -7,9 +7,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from harness import catalogue, places
+from harness import catalogue, paths
+from harness.adaptation import peft_model
 from harness.settings import Settings
-from harness.sweep import _register
+from harness.sweep.compose import register
 
 METHODS = [entry.name for entry in catalogue.methods()]
 ADAPTATIONS = {
@@ -23,10 +24,10 @@ ADAPTATIONS = {
 @pytest.fixture
 def composed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setenv("HARNESS_SWEEP", str(tmp_path))
-    _register()
+    register()
 
     def call(*overrides: str) -> Settings:
-        with initialize_config_dir(str(places.CONF), version_base="1.3"):
+        with initialize_config_dir(str(paths.CONF), version_base="1.3"):
             config = compose("config", list(overrides))
         return Settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
@@ -40,7 +41,7 @@ def test_the_methods_of_the_mission_are_there() -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_method_composes_and_builds_what_its_name_says(method: str, composed: Any) -> None:
     settings = composed(f"method={method}")
-    settings.adaptation.check()
+    peft_model.check(settings.adaptation)
     assert settings.adaptation.name == ADAPTATIONS[method]
     assert settings.trains == (settings.adaptation.name != "none")
 
@@ -48,7 +49,7 @@ def test_a_method_composes_and_builds_what_its_name_says(method: str, composed: 
 @pytest.mark.parametrize("kind", ["model", "experiment", "task"])
 def test_every_file_of_a_group_composes(kind: str, composed: Any) -> None:
     needed = {"hub": ["model.id=o/n"], "local": ["model.path=x"], "folder": ["task.path=x"]}
-    for name in (path.stem for path in (places.CONF / kind).glob("*.yaml")):
+    for name in (path.stem for path in (paths.CONF / kind).glob("*.yaml")):
         composed(f"{kind}={name}", *needed.get(name, []))
 
 
@@ -66,7 +67,7 @@ def test_rag_lora_trains_in_the_context_it_is_asked_in(composed: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(places.CONF.glob("method/*.yaml")) + sorted(places.CONF.glob("experiment/*.yaml"))
+    "path", sorted(paths.CONF.glob("method/*.yaml")) + sorted(paths.CONF.glob("experiment/*.yaml"))
 )
 def test_a_file_begins_with_the_command_that_runs_it(path: Path) -> None:
     _, command, *_ = path.read_text().splitlines()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.contexts import bind
-from harness.documents import Passage
+from harness.contexts.chat_format import Encoder
+from harness.contexts.context import bind
+from harness.contexts.retrieval import gives_away
 from harness.errors import NotApplicable, UserError
-from harness.models import load_tokenizer
-from harness.prompts import Encoder
-from harness.retrieval import gives_away
-from harness.tasks import Task, load_task
+from harness.models.loading import load_tokenizer
+from harness.tasks.definition import Task, load_task
+from harness.tasks.documents import Passage
 from tests.test_retention import TINY
 
 EMBEDDER = "all-minilm-l6-v2"

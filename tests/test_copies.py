@@ -5,8 +5,8 @@ from pathlib import Path
 import yaml
 
 from harness.audit import audit
-from harness.copies import without_copies
-from harness.tasks import load_task
+from harness.tasks.definition import load_task
+from harness.tasks.duplicates import without_copies
 from tests.conftest import write_rows
 
 DEFINITION = {

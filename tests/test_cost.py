@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.records import Record
-from harness.report.cost import Prices, break_even, request_seconds, set_up_seconds, total
+from harness.records.costs import Prices, request_seconds, set_up_seconds, total
+from harness.records.record import Record
+from harness.report.cost_table import break_even
 from tests.invented import page_of, record
 
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import special
 
 from harness import stats
-from harness.decide.answers import Answers
-from harness.records import VALIDATION_FILE, load_records
+from harness.decide.resampling import Answers
+from harness.records.record import VALIDATION_FILE, load_records
 from harness.report import write_report
 from tests.deciding import answered, behaviour, first, knowledge, only, right, said
 from tests.invented import record

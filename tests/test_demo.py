@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness.places import DEMO_REPORT, DEMO_RESULTS
-from harness.records import load_records
+from harness.paths import DEMO_REPORT, DEMO_RESULTS
+from harness.records.record import load_records
 from harness.report.console import WIDTH
 
 

@@ -9,11 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from typer.main import get_command
 
-from harness import places
+from harness import paths
+from harness.adaptation import peft_model
 from harness.cli import app
-from harness.records import Record
+from harness.records.record import Record
 from harness.settings import Settings
-from harness.sweep import _register
+from harness.sweep.compose import register
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -40,11 +41,11 @@ def test_a_shown_command_exists_and_its_settings_compose(
     if verb != "run":
         return
     monkeypatch.setenv("HARNESS_SWEEP", str(tmp_path))
-    _register()
+    register()
     first = [w if "[" in w or "=" not in w else w.split(",")[0] for w in words if w != "-m"]
-    with initialize_config_dir(str(places.CONF), version_base="1.3"):
+    with initialize_config_dir(str(paths.CONF), version_base="1.3"):
         config = compose("config", first)
-    Settings(OmegaConf.to_container(config, resolve=True)).adaptation.check()  # type: ignore[arg-type]
+    peft_model.check(Settings(OmegaConf.to_container(config, resolve=True)).adaptation)  # type: ignore[arg-type]
 
 
 def test_every_part_of_a_record_is_explained() -> None:

@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from harness.records import Record, load_records
-from harness.report.cohorts import Cohort, gather
-from harness.report.cost import Prices
+from harness.records.cohorts import Cohort, gather
+from harness.records.costs import Prices
+from harness.records.measures import peak_memory
+from harness.records.record import Record, load_records
 from harness.report.figures import draw_figures, pareto, points_of
-from harness.report.measures import peak_memory
 from tests.invented import on, page_of, quickstart, record, store, table_rows
 
 

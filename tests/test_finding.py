@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.records import Record, load_records
+from harness.records.cohorts import gather
+from harness.records.record import Record, load_records
 from harness.report import console
-from harness.report.cohorts import gather
 from harness.report.comparisons import Comparisons
 from harness.report.finding import finding
 from tests.invented import failed, quickstart, record, store

@@ -15,15 +15,18 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
-from harness import estimate, sweep
+from harness.adaptation import peft_model
+from harness.adaptation.batches import Rows
+from harness.adaptation.train import completion_loss, train
 from harness.cli import app
-from harness.environment import describe_device
 from harness.errors import UserError
-from harness.flops import Matrices
-from harness.footprint import Sketch, answering, training_step, with_settings
-from harness.measure import Meter
+from harness.estimate import fitting, peak_memory
+from harness.estimate.traced_step import Sketch, answering, training_step, with_settings
+from harness.measurement.flops import Matrices
+from harness.measurement.machine import describe_device
+from harness.measurement.meter import Meter
 from harness.settings import Settings
-from harness.training import Rows, completion_loss, train
+from harness.sweep import compose
 from tests.invented import record, store
 
 TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
@@ -31,7 +34,7 @@ TOKENS = 48
 
 
 def settings(*words: str) -> Settings:
-    (found,) = sweep.compositions([*TINY, *words])
+    (found,) = compose.compositions([*TINY, *words])
     return found
 
 
@@ -68,7 +71,7 @@ class Allocated(TorchDispatchMode):
 @pytest.mark.parametrize("method", ["full", "lora", "prefix"])
 def test_a_predicted_step_holds_what_a_real_one_does(method: str) -> None:
     asked = settings(f"method={method}")
-    base = asked.adaptation.attach(asked.model)
+    base = peft_model.attach(asked.adaptation, asked.model)
     row = [5 + i % 100 for i in range(TOKENS)]
     rows = Rows([row] * 4, [[-100] * (TOKENS - 4) + row[-4:]] * 4)
     how = {**asked.training, "epochs": 1}
@@ -128,14 +131,14 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("shape", PARAMETERS)
 def test_a_shape_has_as_many_parameters_as_the_model_it_is_named_for(shape: str) -> None:
-    (asked,) = sweep.compositions([f"model=shape-{shape}"])
+    (asked,) = compose.compositions([f"model=shape-{shape}"])
     assert sum(p.numel() for p in Sketch.of(asked).model.parameters()) == PARAMETERS[shape]
 
 
 def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
     alone = ["training.gradient_checkpointing=true", "training.batch_size=1"]
-    (asked,) = sweep.compositions(["model=shape-llama2-7b", "method=qlora", *alone])
-    found = estimate.estimate(asked, estimate.Request(tokens=512))
+    (asked,) = compose.compositions(["model=shape-llama2-7b", "method=qlora", *alone])
+    found = peak_memory.estimate(asked, peak_memory.Request(tokens=512))
     assert found.device == "cuda"
     assert sum(found.parts.values()) == found.peak_memory_bytes
     assert found.fits["24 GB"]
@@ -144,14 +147,14 @@ def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
 
 
 def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits() -> None:
-    request = estimate.Request(tokens=64, device="cuda")
+    request = peak_memory.Request(tokens=64, device="cuda")
     lora = settings("method=lora")
-    one = estimate.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
-    roomy = estimate.fit(lora, request, 2 * one)
+    one = peak_memory.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
+    roomy = fitting.fit(lora, request, 2 * one)
     assert roomy.fits and roomy.found.batch > 1 and roomy.found.peak_memory_bytes <= 2 * one
-    tight = estimate.fit(lora, request, one - 2**10)
+    tight = fitting.fit(lora, request, one - 2**10)
     assert tight.fits and "gradient_checkpointing=true" in tight.what
-    assert not estimate.fit(lora, request, 2**20).fits
+    assert not fitting.fit(lora, request, 2**20).fits
 
 
 CURVES: dict[str, Callable[[int], int]] = {
@@ -175,18 +178,18 @@ def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: in
         return SimpleNamespace(needed=need(tried[-1]))
 
     least: Any = SimpleNamespace(needed=need(1))
-    batch, found = estimate._largest_batch(settings("method=lora"), least, limit, needed)
+    batch, found = fitting._largest_batch(settings("method=lora"), least, limit, needed)
     assert found.needed == need(batch) <= limit
     assert batch == 1024 or need(batch + max(1, batch // 8)) > limit
     assert len(tried) == len(set(tried)) and len(tried) <= (4 if curve == "a line" else 18)
 
 
 def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
-    assert estimate.bytes_of("24GB") == 24564 * 2**20
-    assert estimate.bytes_of("10GiB") == 10 * 2**30
-    assert estimate.bytes_of("10 GB") == 10**10
+    assert peak_memory.bytes_of("24GB") == 24564 * 2**20
+    assert peak_memory.bytes_of("10GiB") == 10 * 2**30
+    assert peak_memory.bytes_of("10 GB") == 10**10
     with pytest.raises(UserError, match="--fit many"):
-        estimate.bytes_of("many")
+        peak_memory.bytes_of("many")
 
 
 @pytest.mark.parametrize("learned", [4, TOKENS - 1])
@@ -194,7 +197,7 @@ def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkpointing: bool, learned: int) -> None:
     asked = settings(f"method={method}")
-    model = asked.adaptation.attach(asked.model).model.train()
+    model = peft_model.attach(asked.adaptation, asked.model).model.train()
     model.config.use_cache = False
     if checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -209,13 +212,13 @@ def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkp
 
 def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
     asked = settings("method=lora", f"results={tmp_path / 'results'}")
-    request = estimate.Request(tokens=32, device="cpu")
-    assert estimate.estimate(asked, request, thorough=False).seconds_per_step is None
+    request = peak_memory.Request(tokens=32, device="cpu")
+    assert peak_memory.estimate(asked, request, thorough=False).seconds_per_step is None
     for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
         made = record("lora", rank=8, seed=int(flops < 5e9))
         trained = {**(made.training or {}), "flops": flops, "seconds": 2.0}
         store(tmp_path / "results", replace(made, training=trained, environment={**made.environment, "device": device}))
-    found = estimate.estimate(asked, request, thorough=False)
+    found = peak_memory.estimate(asked, request, thorough=False)
     assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
     assert "1 earlier lora runs" in found.throughput
 
@@ -223,8 +226,8 @@ def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp
 def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
     once, twice = (settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
     assert training_step(twice, 8, 256, 8).peak > training_step(once, 8, 256, 8).peak
-    request = estimate.Request(tokens=16, device="cpu")
-    flops = [estimate.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
+    request = peak_memory.Request(tokens=16, device="cpu")
+    flops = [peak_memory.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
     assert flops[1] == 2 * flops[0]
 
 

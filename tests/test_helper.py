@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import helper
-from harness.helper import Failed, Helper, start
+from harness.report import helper
+from harness.report.helper import Failed, Helper, start
 
 
 @pytest.fixture(autouse=True)

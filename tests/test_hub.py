@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness.hub import download_rows
+from harness.tasks.hub_dataset import download_rows
 from tests.conftest import write_rows
 
 

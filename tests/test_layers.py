@@ -1,89 +1,91 @@
-"""Who may import whom: results are read without torch, and nothing but the command line knows Hydra."""
+"""Who may import whom, as `make lint` checks it, and that these checks find what they are for."""
+
+from __future__ import annotations
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-HARNESS = Path(__file__).parent.parent / "harness"
-WITHOUT_TORCH = [
-    f"harness.{name}"
-    for name in (
-        "report",
-        "check",
-        "decide",
-        "stats",
-        "records",
-        "tasks",
-        "documents",
-        "metrics",
-        "scoring",
-        "rules",
-        "sql",
-        "catalogue",
+ROOT = Path(__file__).parent.parent
+HARNESS = ROOT / "harness"
+WITHOUT_TORCH = ("report", "check", "decide", "stats", "records", "tasks.definition", "tasks.scoring", "catalogue")
+WITH_HYDRA = {"compose.py"}
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(folder)}, capture_output=True, text=True, check=False
     )
-]
-WITH_HYDRA = {"sweep.py"}
-LOWEST_FIRST = [
-    {
-        "errors",
-        "places",
-        "progress",
-        "metrics",
-        "stats",
-        "environment",
-        "matmul",
-        "records",
-        "sql_child",
-        "quiet",
-        "memory",
-        "copies",
-        "helper",
-        "pace",
-        "board",
-    },
-    {"documents", "rules", "sql", "copies"},
-    {"tasks", "hub", "targets", "catalogue", "store", "gauges", "measure"},
-    {"scoring", "retrieval", "adaptation", "models"},
-    {"contexts", "settings", "prompts", "flops", "shared_prefix"},
-    {"answering"},
-    {"evaluation", "training", "footprint", "baselines", "evaluate_modules"},
-    {"weights", "retention", "audit", "estimate", "run", "warm"},
-    {"processes", "report", "check", "decide", "doctor"},
-    {"sweep", "demo"},
-    {"fill"},
-    {"cli", "__main__"},
-]
 
 
-def imported(path: Path, *, at_load: bool) -> set[str]:
-    """Modules that a file imports; `at_load` leaves out imports inside functions and for type checking."""
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if at_load else list(ast.walk(tree))
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    shutil.copytree(HARNESS, tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def plant(copy: Path, module: str, line: str) -> None:
+    path = copy / "harness" / module
+    path.write_text(f"{path.read_text()}\n\n{line}\n")
+
+
+def test_the_code_keeps_its_floors() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("stats.py", "from harness.records.record import Record", "Floors"),
+        ("stats.py", "def late() -> None:\n    from harness.settings import Settings", "Floors"),
+        ("check/gate.py", "from harness.report import html", "Floors"),
+        ("text.py", "from harness import embedding\n", None),
+        ("tasks/metrics.py", "def late() -> None:\n    import torch", "Results are read without torch"),
+        ("tasks/documents.py", "from harness.models import loading", "Results are read without torch"),
+        ("measurement/flops.py", "from harness.tasks import metrics", None),
+    ],
+)
+def test_an_import_that_is_not_allowed_is_found(copy: Path, module: str, line: str, broken: str | None) -> None:
+    plant(copy, module, line)
+    done = lint(copy)
+    assert (done.returncode == 0) == (broken is None), done.stdout
+    assert broken is None or f"{broken}" in done.stdout.partition("Broken contracts")[2]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("check", "decide"), ("tasks/metrics", "tasks/scoring"), ("report/tables", "report/page"), ("text", "stats")],
+)
+def test_a_cycle_is_found(copy: Path, first: str, second: str) -> None:
+    for one, other in ((first, second), (second, first)):
+        module = one if (copy / f"harness/{one}.py").exists() else f"{one}/__init__"
+        plant(copy, f"{module}.py", f"def late() -> None:\n    import harness.{other.replace('/', '.')}")
+    done = lint(copy)
+    assert done.returncode == 1
+    assert "No cycles" in done.stdout.partition("Broken contracts")[2]
+
+
+def imported(path: Path) -> set[str]:
+    """Names of the modules that a file imports anywhere."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    froms = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    return names | {f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 @pytest.mark.parametrize("module", WITHOUT_TORCH)
 def test_reading_results_loads_no_torch(module: str) -> None:
-    script = f"import sys, {module}; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
+    script = f"import sys, harness.{module}; sys.exit('torch' in sys.modules or 'hydra' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
-def test_only_the_command_line_knows_hydra() -> None:
-    users = {p.name for p in HARNESS.rglob("*.py") if any(n.startswith("hydra") for n in imported(p, at_load=False))}
+def test_one_module_knows_hydra() -> None:
+    users = {path.name for path in HARNESS.rglob("*.py") if any(n.startswith("hydra") for n in imported(path))}
     assert users == WITH_HYDRA
-
-
-def test_nothing_imports_upwards() -> None:
-    height = {name: level for level, names in enumerate(LOWEST_FIRST) for name in names}
-    for path in HARNESS.glob("*.py"):
-        if path.stem == "__init__":
-            continue
-        for name in imported(path, at_load=True):
-            parts = name.split(".")
-            if parts[0] == "harness" and len(parts) > 1 and parts[1] in height:
-                assert height[parts[1]] <= height[path.stem], f"{path.name} imports {name}"

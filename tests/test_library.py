@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.helper import start
-from harness.report import library, making, write_report
-from harness.report.cost import Prices
+from harness.records import index
+from harness.records.costs import Prices
+from harness.report import making, write_report
+from harness.report.helper import start
 from tests.invented import quickstart, record, store, table_rows, tables_of
 
 
@@ -37,7 +38,7 @@ def test_a_report_from_the_cache_is_the_same_and_reads_no_record(
     def refuse(path: Path) -> None:
         raise AssertionError(f"{path} is read again")
 
-    monkeypatch.setattr(library, "read_record", refuse)
+    monkeypatch.setattr(index, "read_record", refuse)
     page(tmp_path / "results")
     assert files(tmp_path / "report") == first
 
@@ -137,7 +138,7 @@ def test_a_helper_makes_the_same_report(tmp_path: Path, monkeypatch: pytest.Monk
     write_report(str(root), out)
     here = files(out)
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.helper.cpu_count", lambda: 2)
+    monkeypatch.setattr("harness.report.helper.cpu_count", lambda: 2)
     monkeypatch.setattr(making, "write", None)  # so nothing is written in this process
     steps: list[tuple[int, int]] = []
     with start("harness.report.making:prepared") as helper:
@@ -160,7 +161,7 @@ def test_what_a_helper_cannot_read_is_said_as_ever(tmp_path: Path) -> None:
 def test_many_chapters_are_made_by_several_processes_and_not_by_the_helper(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.helper.cpu_count", lambda: 2)
+    monkeypatch.setattr("harness.report.helper.cpu_count", lambda: 2)
     monkeypatch.setattr(making, "cpu_count", lambda: 2)
     tasks = [f"task_{i}" for i in range(making.FEW + 1)]
     root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))

@@ -13,7 +13,7 @@ from harness.decide import Limits, limits
 from harness.decide.choose import month_seconds
 from harness.decide.limits import BYTES, SECONDS, quantity
 from harness.errors import UserError
-from harness.records import load_records
+from harness.records.record import load_records
 from tests.deciding import answered, behaviour, first, only, said
 from tests.invented import MIB, record
 

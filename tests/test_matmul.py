@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 
-from harness import matmul
 from harness.errors import UserError
+from harness.measurement import matmul
 
 LEFT = torch.randn(96, 160, generator=torch.Generator().manual_seed(1))
 RIGHT = torch.randn(160, 224, generator=torch.Generator().manual_seed(2))
@@ -53,9 +53,9 @@ def test_shapes_that_do_not_fit_say_so():
 
 
 IN_A_PROCESS = """
-import torch, harness.warm
-from harness import matmul
-from harness.environment import describe_environment
+import torch, harness.sweep.preload
+from harness.measurement import matmul
+from harness.measurement.machine import describe_environment
 assert describe_environment("", 0)["matmul"] == {by!r} == matmul.in_use()
 with torch.profiler.profile() as seen:
     torch.nn.Linear(160, 224)(torch.ones(96, 160))

@@ -9,11 +9,13 @@ import psutil
 import pytest
 import torch
 
-from harness.adaptation import Adaptation
-from harness.gauges import Neighbours
-from harness.measure import LEAST_REQUESTS, Meter, summary
+from harness.adaptation import peft_model
+from harness.adaptation.batches import Rows
+from harness.adaptation.train import CompletionTrainer, train
+from harness.measurement.memory_probes import Neighbours
+from harness.measurement.meter import LEAST_REQUESTS, Meter, summary
 from harness.run import contaminated
-from harness.training import CompletionTrainer, Rows, train
+from harness.settings import Adaptation
 from tests.test_answering import TINY
 from tests.test_training import SFT
 
@@ -61,7 +63,7 @@ SECONDS, BYTES = 1.5, 400 * MIB
 
 def trained(meter: Meter) -> dict[str, Any]:
     """A few steps of LoRA on the tiny model, validated after each epoch."""
-    base = Adaptation(None, LORA, None, SFT).attach(TINY)
+    base = peft_model.attach(Adaptation(None, LORA, None, SFT), TINY)
     rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
     return train(base, rows, rows, SFT, 1e-3, 0, meter, lambda done, total: None)
 
@@ -129,8 +131,8 @@ def test_too_few_requests_are_remarked() -> None:
 
 
 _KEEPING = """
-from harness import memory
-memory.manage_memory()
+from harness.measurement import cpu_allocator
+cpu_allocator.manage_memory()
 import psutil, torch
 
 def kept():
@@ -141,7 +143,7 @@ def kept():
 
 kept()
 before = psutil.Process().memory_info().rss
-with memory.keeping_freed():
+with cpu_allocator.keeping_freed():
     inside = kept()
 resident = psutil.Process().memory_info().rss - before
 print(inside // 2**20, resident // 2**20, kept() // 2**20)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.metrics import METRICS, contains, exact_match, normalise, number_match, token_f1
+from harness.tasks.metrics import METRICS, contains, exact_match, normalise, number_match, token_f1
 
 
 def test_normalisation_is_squads() -> None:
@@ -40,7 +40,7 @@ def test_exact_match_ignores_case_and_articles_only() -> None:
 
 
 def test_evaluate_modules_give_the_mean_of_the_pure_metric() -> None:
-    from harness.evaluate_modules import as_module
+    from harness.tasks.evaluate_modules import as_module
 
     predictions, references = ["the Ormen ferry", "x"], [["Ormen"], ["x", "y"]]
     for name, metric in METRICS.items():

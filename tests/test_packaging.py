@@ -16,10 +16,10 @@ def test_the_wheel_carries_configuration_and_tasks(tmp_path: Path) -> None:
     for folder in ("conf", "tasks"):
         for path in (ROOT / folder).rglob("*.*"):
             if "__pycache__" not in path.parts:
-                assert f"harness/{path.relative_to(ROOT)}" in names
+                assert f"harness/data/{path.relative_to(ROOT)}" in names
     assert not any("llm" in line for line in _requirements(wheel))
-    kept = [name for name in names if name.startswith(("harness/results/", "harness/reports/"))]
-    assert {name.split("/")[2] for name in kept} == {"demo"}
+    kept = [name for name in names if name.startswith(("harness/data/results/", "harness/data/reports/"))]
+    assert {name.split("/")[3] for name in kept} == {"demo"}
     assert sum(zipfile.ZipFile(wheel).getinfo(name).file_size for name in kept) < 3e6
 
 

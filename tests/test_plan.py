@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from harness import places, stats
+from harness import paths, stats
 from harness.check.gate import PASSES, judge
 from harness.check.paired import Paired, weigh
 from harness.check.plan import FEWEST_ITEMS, Gate, Plan, plan
@@ -93,4 +93,4 @@ def test_without_settings_the_defaults_hold() -> None:
 
 
 def test_the_experiment_assumes_what_the_default_is() -> None:
-    assert Gate.of(yaml.safe_load((places.CONF / "experiment" / "gate.yaml").read_text())["gate"]) == Gate()
+    assert Gate.of(yaml.safe_load((paths.CONF / "experiment" / "gate.yaml").read_text())["gate"]) == Gate()

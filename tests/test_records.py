@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.records import Record, load_records, read_lines
+from harness.files import draft_folder, slug, write
+from harness.records.record import Record, load_records, read_lines
+from harness.records.results_folder import save_run
 from harness.report import write_report
-from harness.store import draft_folder, save_run, slug, write
 
 
 def record(**changes: object) -> Record:

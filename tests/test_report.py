@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.records import Record
+from harness.records.record import Record
 from harness.report import write_report
-from harness.report.units import MISSING
+from harness.text import MISSING
 from tests.invented import failed, on, page_of, quickstart, record, store, table_rows, tables_of
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import models
-from harness.prompts import Encoder
-from harness.retention import Probe, bits_per_byte
+from harness.contexts.chat_format import Encoder
+from harness.inference.forgetting import Probe, bits_per_byte
+from harness.models import loading
 from harness.stats import paired_difference
 from tests.conftest import records
 
@@ -24,7 +24,7 @@ TINY = {
 
 
 def test_bits_per_byte_is_the_models_own_loss() -> None:
-    base = models.load(TINY, None)
+    base = loading.load(TINY, None)
     text = "The ferry sails at noon."
     ids = torch.tensor([base.tokenizer(text, add_special_tokens=False)["input_ids"]])
     with torch.no_grad():

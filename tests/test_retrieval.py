@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from harness import retrieval
-from harness.documents import Passage, in_chunks, read_documents
+from harness.contexts import retrieval_index
+from harness.contexts.retrieval import Index, fused, ranking_quality
+from harness.embedding import load_embedder
 from harness.errors import UserError
-from harness.retrieval import Index, fused, load_embedder, ranking_quality
+from harness.tasks.documents import Passage, in_chunks, read_documents
 
 SETTINGS: dict[str, Any] = {
     "retriever": "dense",
@@ -27,7 +28,7 @@ def passages() -> list[Passage]:
     return [Passage(f"p{i}", "", f"Note {i:03d}: all about {SUBJECTS[i % 6]} and code Q{i:03d}.") for i in range(300)]
 
 
-@pytest.mark.parametrize("index", retrieval.INDEXES)
+@pytest.mark.parametrize("index", retrieval_index.INDEXES)
 def test_every_index_finds_what_is_meant(passages: list[Passage], index: str) -> None:
     built = Index.build(passages, {**SETTINGS, "index": index})
     found = built.search("birds of the Antarctic", 5)
@@ -46,7 +47,7 @@ def test_words_find_a_code_that_meaning_does_not(passages: list[Passage]) -> Non
 def test_an_index_is_built_once(passages: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [Passage(f"x{i}", "", f"once {i}") for i in range(5)]
     first = Index.build(texts, SETTINGS)
-    monkeypatch.setattr(retrieval, "_build_dense", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(retrieval_index, "_build_dense", lambda *_: pytest.fail("built again"))
     again = Index.build(texts, SETTINGS)
     assert (first.cached, again.cached) == (False, True)
     assert again.seconds == first.seconds
@@ -56,7 +57,7 @@ def test_an_index_is_built_once(passages: list[Passage], monkeypatch: pytest.Mon
 def test_exact_search_in_blocks_is_exact_search(passages: list[Passage], monkeypatch: pytest.MonkeyPatch) -> None:
     built = Index.build(passages, SETTINGS)
     whole = [p.id for p in built.search("a loaf with a crust", 7)]
-    monkeypatch.setattr(retrieval, "_BLOCK", 37)
+    monkeypatch.setattr(retrieval_index, "_BLOCK", 37)
     assert [p.id for p in built.search("a loaf with a crust", 7)] == whole
 
 

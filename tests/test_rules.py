@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.rules import judge_rules, read_rules
+from harness.tasks.reply_rules import judge_rules, read_rules
 
 RULES = r"""
 - name: greets

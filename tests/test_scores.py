@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.records import PREDICTIONS_FILE, StoredRecord
-from harness.report import scores
+from harness.records import scores
+from harness.records.record import PREDICTIONS_FILE, StoredRecord
 from tests.invented import record
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from harness.errors import UserError
-from harness.places import TASKS
-from harness.scoring import scorer
-from harness.tasks import SPLITS, Task, load_task
+from harness.paths import TASKS
+from harness.tasks.definition import SPLITS, Task, load_task
+from harness.tasks.scoring import scorer
 from tests.conftest import write_rows
 
 OWN = [path.parent.name for path in sorted(TASKS.glob("*/test.jsonl"))]

@@ -7,7 +7,7 @@ import pytest
 
 from harness import settings as settings_module
 from harness.settings import Settings
-from harness.tasks import Task, load_task
+from harness.tasks.definition import Task, load_task
 from tests.test_answering import TINY
 
 LORA = {"_target_": "peft.LoraConfig", "r": 8}

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.errors import UserError
-from harness.sql import Database, leaves_ties, same_result
+from harness.tasks.sql import Database, leaves_ties, same_result
 
 SCRIPT = """
 CREATE TABLE crates (id INTEGER, dock TEXT, weight REAL);

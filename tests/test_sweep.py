@@ -257,11 +257,17 @@ def test_a_hub_model_without_a_network_says_so(harness_run: Run, results: Path, 
     assert "needs a network" in capfd.readouterr().out
 
 
-def test_a_setting_that_some_methods_lack_is_explained_and_can_be_swept(harness_run: Run, results: Path) -> None:
-    with pytest.raises(UserError, match=r"\+\+training\.epochs=1 sets it for those methods"):
-        harness_run("-m", "method=zero_shot,lora", "training.epochs=1")
-    assert harness_run("-m", "method=zero_shot,lora", "++training.epochs=1", "++context.k=1,2") == 0
-    assert sorted(r["method"] for r in records(results)) == ["lora", "zero_shot"]
+def test_a_setting_that_some_methods_lack_is_set_for_the_others_and_said(
+    harness_run: Run, results: Path, capfd: Any
+) -> None:
+    assert harness_run("-m", "method=zero_shot,lora", "training.epochs=1", "++context.k=1,2") == 0
+    assert "training.epochs=1: not for zero_shot, which has no such setting" in capfd.readouterr().out
+    done = {r["method"]: r for r in records(results)}
+    assert sorted(done) == ["lora", "zero_shot"]
+    assert done["lora"]["config"]["training"]["epochs"] == 1
+    assert "training.epochs=1" in done["lora"]["overrides"]
+    with pytest.raises(UserError, match=r"training\.epochs=1: there is no such setting for zero_shot, rag"):
+        harness_run("-m", "method=zero_shot,rag", "training.epochs=1")
 
 
 def test_hydra_leaves_nothing_behind(harness_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

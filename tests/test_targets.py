@@ -2,8 +2,8 @@
 
 import pytest
 
+from harness.adaptation.allowed_targets import build, check, resolve
 from harness.errors import UserError
-from harness.targets import build, check, resolve
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from harness.targets import build, check, resolve
         "torch.load",
         "torch.nn.Linear",
         "peft.config.PretrainedConfig",
-        "harness.models.load",
+        "harness.models.loading.load",
         "peft.NoSuchConfig",
         "pefty.LoraConfig",
     ],

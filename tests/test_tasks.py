@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.places import TASKS
-from harness.tasks import load_task
+from harness.paths import TASKS
+from harness.tasks.definition import load_task
 
 GENERATED = {
     "ticket_routing": "text",

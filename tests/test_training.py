@@ -7,18 +7,21 @@ from typing import Any
 import pytest
 import torch
 
-from harness import models, sweep, weights
-from harness.adaptation import Adaptation, parameters, save
-from harness.contexts import bind
-from harness.documents import Passage
+from harness.adaptation import peft_model, tuning
+from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
+from harness.adaptation.peft_model import parameters, save
+from harness.adaptation.train import Diverged, completion_loss, train
+from harness.contexts.chat_format import Encoder
+from harness.contexts.context import bind
 from harness.errors import UserError
-from harness.flops import Matrices
-from harness.measure import Meter
+from harness.measurement.flops import Matrices
+from harness.measurement.meter import Meter
+from harness.models import loading
 from harness.progress import Progress
-from harness.prompts import Encoder
-from harness.settings import Settings
-from harness.tasks import load_task
-from harness.training import Diverged, Layout, Rows, completion_loss, keeps_rows_apart, train
+from harness.settings import Adaptation, Settings
+from harness.sweep import compose
+from harness.tasks.definition import load_task
+from harness.tasks.documents import Passage
 from tests.test_answering import NF4, TINY
 
 SFT: dict[str, Any] = {
@@ -68,11 +71,11 @@ ADAPTATIONS = {
 def rows(colours: Path) -> tuple[Rows, Rows]:
     task = load_task(colours)
     context = bind({"name": "zero_shot"}, task, (), seed=0)
-    encoder = Encoder(models.load_tokenizer(TINY))
+    encoder = Encoder(loading.load_tokenizer(TINY))
     return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]
 
 
-def learn(base: models.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> dict[str, Any]:
+def learn(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> dict[str, Any]:
     return train(base, *rows, {**SFT, **changes}, rate, 0, Meter(), lambda done, total: None)
 
 
@@ -81,7 +84,7 @@ def values_of(model: Any) -> dict[str, torch.Tensor]:
 
 
 def test_the_loss_is_on_the_completion_and_its_end_only(rows: tuple[Rows, Rows]) -> None:
-    encoder = Encoder(models.load_tokenizer(TINY))
+    encoder = Encoder(loading.load_tokenizer(TINY))
     for inputs, labels in zip(rows[0].input_ids, rows[0].labels, strict=True):
         learned = [token for token in labels if token != -100]
         assert inputs[-len(learned) :] == learned
@@ -93,7 +96,7 @@ def test_the_loss_is_on_the_completion_and_its_end_only(rows: tuple[Rows, Rows])
 def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tuple[Rows, Rows]) -> None:
     adaptation = ADAPTATIONS[name]
     assert adaptation.name == name
-    base = adaptation.attach(TINY)
+    base = peft_model.attach(adaptation, TINY)
     before = values_of(base.model)
     trainable = {n for n, p in base.model.named_parameters() if p.requires_grad}
     first = learn(base, rows, max_steps=1, rate=0.0)
@@ -109,7 +112,7 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tu
 
 
 def test_what_is_counted(rows: tuple[Rows, Rows]) -> None:
-    facts = learn(ADAPTATIONS["lora"].attach(TINY), rows, early_stopping_patience=None)
+    facts = learn(peft_model.attach(ADAPTATIONS["lora"], TINY), rows, early_stopping_patience=None)
     assert (facts["steps"], facts["examples"]) == (6, 12)
     assert facts["tokens"] == 2 * sum(map(len, rows[0].input_ids))
 
@@ -117,10 +120,10 @@ def test_what_is_counted(rows: tuple[Rows, Rows]) -> None:
 @pytest.mark.parametrize("name", ["full", "lora", "prefix"])
 def test_saved_weights_answer_as_the_trained_model_did(name: str, rows: tuple[Rows, Rows], tmp_path: Path) -> None:
     adaptation = ADAPTATIONS[name]
-    base = adaptation.attach(TINY)
+    base = peft_model.attach(adaptation, TINY)
     learn(base, rows)
     assert save(base, tmp_path) > 0
-    restored = adaptation.restore(TINY, tmp_path)
+    restored = peft_model.restore(adaptation, TINY, tmp_path)
     ids = torch.tensor([rows[1].input_ids[0]])
     with torch.no_grad():
         logits = [b.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for b in (base, restored)]
@@ -129,7 +132,7 @@ def test_saved_weights_answer_as_the_trained_model_did(name: str, rows: tuple[Ro
 
 def test_the_best_epoch_is_kept_and_training_stops_when_it_gets_no_better(rows: tuple[Rows, Rows]) -> None:
     """At a rate so high that validation soon gets worse."""
-    base = ADAPTATIONS["full"].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS["full"], TINY)
     facts = learn(base, rows, rate=0.3, epochs=30, max_grad_norm=100.0, early_stopping_patience=2)
     again = learn(base, rows, rate=0.0, max_steps=1)
     assert facts["steps"] < 90
@@ -137,14 +140,14 @@ def test_the_best_epoch_is_kept_and_training_stops_when_it_gets_no_better(rows: 
 
 
 def test_a_loss_that_is_no_number_is_a_divergence(rows: tuple[Rows, Rows]) -> None:
-    base = ADAPTATIONS["full"].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS["full"], TINY)
     with torch.no_grad():
         base.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(Diverged, match="not finite"):
         learn(base, rows, max_steps=2)
 
 
-def gradients(base: models.Base, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(base: loading.Base, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
     """Of the loss as it is defined: logits everywhere, those after which nothing is learned ignored."""
     base.model.zero_grad()
     labels, inputs = batch["labels"], {n: v for n, v in batch.items() if n != "labels"}
@@ -155,7 +158,7 @@ def gradients(base: models.Base, batch: dict[str, torch.Tensor]) -> tuple[float,
 
 
 @torch.enable_grad()
-def defined(base: models.Base, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
+def defined(base: loading.Base, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
     """The same, row by row, from the model's own logits."""
     base.model.zero_grad()
     total = torch.zeros(())
@@ -170,7 +173,7 @@ def defined(base: models.Base, rows: Rows) -> tuple[float, dict[str, torch.Tenso
 @pytest.mark.parametrize("layout", ["in one row", "padded"])
 @pytest.mark.parametrize("name", ["full", "lora", "prefix"])
 def test_neither_layout_changes_the_loss_or_a_gradient(name: str, layout: str, rows: tuple[Rows, Rows]) -> None:
-    base = ADAPTATIONS[name].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS[name], TINY)
     base.model.eval()
     text = [[7, 8, 9, 10, 11], [12] * 40]
     mixed = Rows(rows[0].input_ids[:3], rows[0].labels[:3]) + Rows(text, text)  # learned from the first token on, too
@@ -203,11 +206,11 @@ def test_many_long_rows_are_padded_and_few_short_ones_are_not() -> None:
     ],
 )
 def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, Any], packs: bool) -> None:
-    assert keeps_rows_apart(models.load({**TINY, "shape": shape}, None).model) is packs
+    assert keeps_rows_apart(loading.load({**TINY, "shape": shape}, None).model) is packs
 
 
 def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None:
-    base = ADAPTATIONS["full"].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS["full"], TINY)
     unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
     facts = train(base, rows[0], unseen, {**SFT, "batch_size": 3, "epochs": 1}, 0.0, 0, Meter(), lambda *_: None)
     learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
@@ -217,7 +220,7 @@ def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None
 def test_where_memory_ends_training_starts_again_with_checkpointing(
     monkeypatch: pytest.MonkeyPatch, colours: Path, tmp_path: Path
 ) -> None:
-    genuine: Any = weights.train
+    genuine: Any = tuning.train
     asked: list[bool | None] = []
 
     def ends_without(base: Any, rows: Any, unseen: Any, how: Any, *rest: Any) -> Any:
@@ -226,49 +229,49 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return genuine(base, rows, unseen, how, *rest)
 
-    monkeypatch.setattr(weights, "train", ends_without)
+    monkeypatch.setattr(tuning, "train", ends_without)
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
-    (configured,) = sweep.compositions(words)
+    (configured,) = compose.compositions(words)
     task = configured.load_task()
     shown = bind({"name": "zero_shot"}, task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    _, facts, _ = weights.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
+    _, facts, _ = tuning.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
     assert asked == [None, True]
     assert facts is not None
     assert facts["gradient_checkpointing"] is True
     refused = Settings({**configured.config, "training": {**configured.training, "gradient_checkpointing": False}})
     with pytest.raises(torch.OutOfMemoryError):
-        weights.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
+        tuning.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
 
 
 def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
     task = load_task(colours)
-    encoder = Encoder(models.load_tokenizer(TINY))
+    encoder = Encoder(loading.load_tokenizer(TINY))
     with pytest.raises(UserError, match=r"train-0 has \d+ tokens, more than training.max_length=20"):
         Rows.encode(bind({"name": "zero_shot"}, task, (), 0), encoder, task.splits["train"], 20)
 
 
 def test_adalora_moves_its_rank_budget_through_its_own_hook(rows: tuple[Rows, Rows]) -> None:
-    base = ADAPTATIONS["adalora"].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS["adalora"], TINY)
     learn(base, rows, epochs=2, early_stopping_patience=None)
     assert base.model.peft_config["default"].rank_pattern
 
 
 def test_a_prefix_starts_from_its_text_and_not_from_chance() -> None:
-    starts = [ADAPTATIONS["prefix"].attach(TINY) for _ in range(2)]
+    starts = [peft_model.attach(ADAPTATIONS["prefix"], TINY) for _ in range(2)]
     first, second = (s.model.prompt_encoder["default"].embedding.weight for s in starts)
     assert torch.equal(first, second)
 
 
 def test_an_optimizer_may_be_a_target(rows: tuple[Rows, Rows]) -> None:
-    base = ADAPTATIONS["lora"].attach(TINY)
+    base = peft_model.attach(ADAPTATIONS["lora"], TINY)
     before = json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
     learn(base, rows, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     assert before != json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
 
 
 def test_documents_are_taught_as_text_or_as_answers_to_their_titles() -> None:
-    encoder = Encoder(models.load_tokenizer(TINY))
+    encoder = Encoder(loading.load_tokenizer(TINY))
     passages = [Passage("a", "Ormen", "Sails at noon."), Passage("b", "", "No title.")]
     text = Rows.of_documents(passages, encoder, "text", 2048)
     assert len(text) == 2

@@ -24,9 +24,9 @@ from harness.check.paired import pair, weigh
 from harness.check.reasons import ended, reasons
 from harness.check.resources import Ratio, ratios
 from harness.errors import UserError
-from harness.records import Record
-from harness.report import measures
-from harness.report.escaping import plain
+from harness.records import measures
+from harness.records.record import Record
+from harness.text import plain
 
 __all__ = ["check", "compare"]
 

@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import UserError
-from harness.records import Record, StoredRecord, flatten, load_records
-from harness.report.escaping import plain
-from harness.report.measures import at, number
+from harness.records.measures import at, number
+from harness.records.record import Record, StoredRecord, flatten, load_records
+from harness.text import plain
 
 NARROWING = ("model", "method", "rank", "context", "train_context", "adaptation", "experiment")
 _SETTINGS = ("model.", "context.", "train_context.", "adaptation.", "training.", "max_train_examples")
@@ -64,7 +64,7 @@ class Cell:
 
 
 def select(selector: str) -> Runs:
-    """The runs by task; UserError as in `harness.records.load`."""
+    """The runs by task; UserError as in `harness.records.record.load`."""
     found: Runs = {}
     for stored in load_records(selector):
         found.setdefault(stored.record.task, []).append(stored)

@@ -11,11 +11,11 @@ from itertools import product, zip_longest
 from typing import Any
 
 from harness.check.cells import Cell
-from harness.metrics import HIGHER_IS_BETTER
-from harness.records import Record, flatten
-from harness.report import measures
-from harness.report.escaping import plain
-from harness.report.measures import at
+from harness.records import measures
+from harness.records.measures import at
+from harness.records.record import Record, flatten
+from harness.tasks.metrics import HIGHER_IS_BETTER
+from harness.text import plain
 
 SHOWN = 40  # characters of two prompts around the place where they part
 _CHANGES_NOTHING = ("about",)
@@ -34,7 +34,7 @@ def obstacles(baseline: Cell, candidate: Cell) -> list[str]:
         found += _base_settings(baseline, candidate)
     metric = measures.metric(baseline.records[0])
     if metric not in HIGHER_IS_BETTER:
-        found.append(f"metric {plain(metric)}: whether more of it is better is not stated (harness/metrics.py)")
+        found.append(f"metric {plain(metric)}: whether more of it is better is not stated (harness/tasks/metrics.py)")
     return found or [*_prompts(baseline, candidate), *_scorers(baseline, candidate)]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from harness.errors import UserError
-from harness.metrics import HIGHER_IS_BETTER
+from harness.tasks.metrics import HIGHER_IS_BETTER
 
 QUALITY = 0.02
 RESOURCES = {"training_seconds": 0.10, "latency_ms": 0.10, "peak_memory": 0.05}

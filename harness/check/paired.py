@@ -11,8 +11,8 @@ import numpy as np
 from harness import stats
 from harness.check.cells import Cell
 from harness.check.gate import Evidence, bounded
-from harness.metrics import HIGHER_IS_BETTER
 from harness.stats import Floats
+from harness.tasks.metrics import HIGHER_IS_BETTER
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from harness.check.cells import Cell
 from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
-from harness.records import Record
-from harness.report import measures
-from harness.report.escaping import plain
-from harness.report.measures import at
+from harness.records import measures
+from harness.records.measures import at
+from harness.records.record import Record
 from harness.stats import FEWEST_SEEDS, LEVEL
+from harness.text import plain
 
 
 def reasons(outcome: Outcome, alone: Mapping[str, Sequence[str]]) -> Iterator[str]:

@@ -18,11 +18,11 @@ import numpy as np
 
 from harness import stats
 from harness.check.cells import Cell
-from harness.records import Record
-from harness.report import measures
-from harness.report.escaping import plain
-from harness.report.measures import at, number
+from harness.records import measures
+from harness.records.measures import at, number
+from harness.records.record import Record
 from harness.stats import FEWEST_SEEDS, Comparison
+from harness.text import plain
 
 
 @dataclass(frozen=True)

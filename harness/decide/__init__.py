@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from harness.decide.choose import Excluded, Strategy, candidates, choose
 from harness.decide.diagnosis import Diagnosis, diagnose
 from harness.decide.limits import Limits
-from harness.records import load_records
-from harness.report.cohorts import Cohort, gather
+from harness.records.cohorts import Cohort, gather
+from harness.records.record import load_records
 
 __all__ = ["Decision", "Limits", "decide"]
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.decide.answers import Answers
 from harness.decide.limits import Broken, Limits, learned_facts
-from harness.records import Record
-from harness.report import measures
-from harness.report.cohorts import Cohort, Row
-from harness.report.cost import index_seconds, request_seconds, training_seconds
+from harness.decide.resampling import Answers
+from harness.records import measures
+from harness.records.cohorts import Cohort, Row
+from harness.records.costs import index_seconds, request_seconds, training_seconds
+from harness.records.record import Record
 from harness.stats import LEVEL
 
 MARGIN = 0.02

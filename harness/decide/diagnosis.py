@@ -27,10 +27,9 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.decide.choose import zero_shot
-from harness.report import measures, scores
-from harness.report.cohorts import Cohort, Row
-from harness.report.disagreements import RIGHT
-from harness.report.scores import Shared
+from harness.records import measures, scores
+from harness.records.cohorts import Cohort, Row
+from harness.records.scores import RIGHT, Shared
 from harness.stats import Comparison, Interval
 
 FEW = 0.1  # of the items; with fewer errors there is nothing to explain, and a method that mends fewer mends nothing

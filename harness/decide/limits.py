@@ -9,10 +9,10 @@ from math import inf
 from typing import NamedTuple
 
 from harness.errors import UserError
-from harness.records import Record
-from harness.report import measures
-from harness.report.cost import training_seconds
-from harness.report.units import short
+from harness.records import measures
+from harness.records.costs import training_seconds
+from harness.records.record import Record
+from harness.text import short
 
 BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.decide.answers import Answers
 from harness.decide.choose import MARGIN, by_cost, candidates, cost, taken_when_redrawn
 from harness.decide.limits import Limits
-from harness.report import measures
-from harness.report.cohorts import Cohort, Row
+from harness.decide.resampling import Answers
+from harness.records import measures
+from harness.records.cohorts import Cohort, Row
 
 RULE, LORA, SLOGAN = "harness decide", "always LoRA", "train behaviour, retrieve knowledge"
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.report.cohorts import place, read_baselines
-from harness.report.cost import Prices
-from harness.report.library import Found, Header, Key, scan
+from harness.records.cohorts import place, read_baselines
+from harness.records.costs import Prices
+from harness.records.index import Found, Header, Key, scan
 
 if TYPE_CHECKING:
-    from harness.helper import Helper
+    from harness.report.helper import Helper
     from harness.report.making import Step
+
 
 __all__ = ["Report", "write_report"]
 

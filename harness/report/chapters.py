@@ -16,34 +16,32 @@ from pathlib import Path
 
 import msgspec
 
-from harness import catalogue, decide, records, stats
+from harness import catalogue, decide, records, stats, text
 from harness.catalogue import experiments
 from harness.decide import regret
 from harness.decide.choose import NOT_CHOSEN, Strategy, recommend
-from harness.records import Record, flatten
+from harness.records import measures, scores
+from harness.records.cohorts import Baseline, Cohort, Row, assemble
+from harness.records.costs import Prices
+from harness.records.index import Header, Key
+from harness.records.measures import at
+from harness.records.record import Record, flatten
 from harness.report import (
-    answer,
     comparisons,
     console,
-    cost,
+    cost_table,
     disagreements,
     html,
-    measures,
-    predictions,
-    scores,
+    predicted_order,
+    public_twins,
+    summary,
     tables,
-    twins,
 )
-from harness.report.cohorts import Baseline, Cohort, Row, assemble
 from harness.report.comparisons import Comparisons
-from harness.report.cost import Prices
 from harness.report.drawing import Drawing
-from harness.report.escaping import code, markdown, plain
-from harness.report.library import Header, Key
-from harness.report.measures import at
 from harness.report.spreadsheet import Sheet
-from harness.report.tables import CONTAMINATED, SHARED, Table
-from harness.report.units import with_interval
+from harness.report.tables import CONTAMINATED, SHARED
+from harness.text import Table, code, markdown, plain, with_interval
 
 MEMORY = {
     "rss": "resident memory of the process, on a CPU (peak less what it was after imports)",
@@ -112,8 +110,8 @@ class Order:
 
 @cache
 def _source() -> str:
-    folders = (Path(str(module.__file__)).parent for module in (html, decide))
-    modules = (Path(str(module.__file__)) for module in (catalogue, records, stats))
+    folders = (Path(str(module.__file__)).parent for module in (html, decide, records))
+    modules = (Path(str(module.__file__)) for module in (catalogue, stats, text))
     files = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
     return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
 
@@ -130,7 +128,7 @@ def write(order: Order) -> Chapter:
     return Chapter(
         key=order.key,
         runs=len(found.runs),
-        answer=answer.sentence(found, compared, chosen),
+        answer=summary.sentence(found, compared, chosen),
         text=text,
         html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),
         origins=origins,
@@ -140,7 +138,7 @@ def write(order: Order) -> Chapter:
         sheet=Sheet.of(found.runs),
         facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
         times=_times(found),
-        values=twins.values(found),
+        values=public_twins.values(found),
         regret={rule: list(pair) for rule, pair in regret.of_task(found).items()},
     )
 
@@ -169,8 +167,8 @@ def section(
         if table:
             yield f"#### {title}"
             yield table.markdown()
-    yield from cost.section(cohort, options.prices)
-    yield from predictions.section(cohort)
+    yield from cost_table.section(cohort, options.prices)
+    yield from predicted_order.section(cohort)
 
 
 def heading(key: Key) -> str:

@@ -18,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.report import measures, scores
-from harness.report.cohorts import Cohort, Row
-from harness.report.escaping import markdown
-from harness.report.scores import Shared
-from harness.report.tables import Table
-from harness.report.units import MISSING
+from harness.records import measures, scores
+from harness.records.cohorts import Cohort, Row
+from harness.records.scores import Shared
 from harness.stats import LEVEL, Comparison
+from harness.text import MISSING, Table, markdown
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from pathlib import Path
 from textwrap import fill
 
 from harness.catalogue import task_field
+from harness.records.cohorts import Cohort
 from harness.report import tables
-from harness.report.cohorts import Cohort
 from harness.report.comparisons import Comparisons
-from harness.report.escaping import plain
 from harness.report.finding import finding
+from harness.text import plain
 
 MOST = 120  # lines
 WIDTH = 100  # columns

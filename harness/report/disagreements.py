@@ -12,13 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.report import scores
+from harness.records import scores
+from harness.records.scores import RIGHT
 from harness.report.comparisons import Cell, Comparisons
-from harness.report.escaping import code, markdown
-from harness.report.tables import Table
-from harness.report.units import MISSING
+from harness.text import MISSING, Table, code, markdown
 
-RIGHT = 0.5
 EXAMPLES = 3
 MOST = 8  # methods whose answers an example shows
 _MARKS = re.compile(r"<\|[^|<>]*\|>")

@@ -21,16 +21,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.decide.choose import NOT_CHOSEN
-from harness.records import Record
-from harness.report import cost, measures
-from harness.report.cohorts import Cohort, Row
-from harness.report.cost import Prices
+from harness.records import costs, measures
+from harness.records.cohorts import Cohort, Row
+from harness.records.costs import Prices
+from harness.records.index import Key
+from harness.records.record import Record
+from harness.report import cost_table
 from harness.report.drawing import POINT, Drawing
-from harness.report.escaping import plain, slug
-from harness.report.labels import SIZE, Label, place, spread, text_width
-from harness.report.library import Key
+from harness.report.label_placement import SIZE, Label, place, spread, text_width
 from harness.report.palette import FAINT, GREY, INK, PAPER, colour, mark
-from harness.report.units import memory_unit, short
+from harness.text import memory_unit, plain, short, slug
 
 WIDTH, HEIGHT = 7.0, 4.2
 DPI = 200  # at which names are measured and placed; the picture itself has no pixels
@@ -63,7 +63,7 @@ def draw_figures(cohort: Cohort, prices: Prices) -> list[Drawing]:
         ),
         "latency": lambda: scatter(cohort, measures.latency, "median latency of one request (ms)"),
         "training": lambda: scatter(cohort, _training_seconds, "training time (s)"),
-        "cost": lambda: scatter(cohort, lambda r: cost.total(r, prices), cost.total_is(prices)),
+        "cost": lambda: scatter(cohort, lambda r: costs.total(r, prices), cost_table.total_is(prices)),
         "rank": lambda: by_rank(cohort),
         "rows": lambda: by_rows(cohort),
         "retention": lambda: forgetting(cohort),
@@ -72,7 +72,7 @@ def draw_figures(cohort: Cohort, prices: Prices) -> list[Drawing]:
         "memory": f"against peak {memory}",
         "latency": "against median latency of one request",
         "training": "against training time",
-        "cost": f"against the {cost.total_is(prices)}",
+        "cost": f"against the {cost_table.total_is(prices)}",
         "rank": "by rank",
         "rows": "by the number of labelled rows",
         "retention": "against what was forgotten",

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from harness.decide.choose import NOT_CHOSEN, zero_shot
 from harness.progress import spoken
-from harness.records import Record
-from harness.report import measures
-from harness.report.cohorts import Cohort, Row
+from harness.records import measures
+from harness.records.cohorts import Cohort, Row
+from harness.records.measures import number
+from harness.records.record import Record
 from harness.report.comparisons import Comparisons
-from harness.report.escaping import plain
-from harness.report.measures import number
-from harness.report.units import MISSING
 from harness.stats import LEVEL
+from harness.text import MISSING, plain
 
 
 def finding(cohort: Cohort, comparisons: Comparisons) -> str:

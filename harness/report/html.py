@@ -18,8 +18,8 @@ from types import MappingProxyType
 from markdown_it import MarkdownIt
 
 from harness.report.drawing import POINT, Drawing
-from harness.report.escaping import slug
 from harness.report.palette import BLACK, FAINT, INK, PAPER
+from harness.text import slug
 
 _THEMED = {BLACK: "currentColor", INK: "currentColor", PAPER: "var(--paper)", FAINT: "var(--faint)"}
 """What is black on white in a picture follows the page's light or dark."""

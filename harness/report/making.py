@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from harness.helper import Failed, Helper, apart
+from harness.records.index import keep
 from harness.report.chapters import Chapter, Order, write
-from harness.report.library import keep
+from harness.report.helper import Failed, Helper, apart
 
 FEW = 6  # chapters that are made one after the other: processes of their own take seconds to start
 OBJECTS = 100_000

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.decide.regret import over_tasks
-from harness.report import html, twins
+from harness.report import html, public_twins
 from harness.report.chapters import Chapter, heading
-from harness.report.escaping import code, markdown
-from harness.report.tables import Table
+from harness.text import Table, code, markdown
 
 QUANTISED = "smollm2-135m-q4"
 QUANTISED_REMARK = (
@@ -63,7 +62,7 @@ def _blocks(chapters: Sequence[Chapter], name: str, left_out: Sequence[str]) -> 
     for task, of_task in groupby(chapters, key=lambda chapter: chapter.key.task):
         yield Block.of(f"## {markdown(task)}")
         yield from (Block(chapter.text, chapter.html) for chapter in of_task)
-    if said := list(twins.section([(chapter.key, chapter.values) for chapter in chapters])):
+    if said := list(public_twins.section([(chapter.key, chapter.values) for chapter in chapters])):
         yield Block.of("\n\n".join(said))
     if fared := rules(chapters):
         yield Block.of(f"## How such a choice fares\n\n{REGRET}\n\n{fared.markdown()}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 
-from harness.records import Record
+from harness.records.record import Record
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#808080"

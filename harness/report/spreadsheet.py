@@ -12,8 +12,8 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from harness.records import StoredRecord
-from harness.report.escaping import cell
+from harness.records.record import StoredRecord
+from harness.text import cell
 
 _LEFT_OUT = ("config", "error")
 

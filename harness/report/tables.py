@@ -9,46 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from harness.records import Record
-from harness.report import measures, seeds
-from harness.report.cohorts import Baseline, Cohort, Row
-from harness.report.escaping import code, markdown, plain
-from harness.report.measures import Estimate, at, number
-from harness.report.units import MISSING, Unit, count, memory_unit, short, with_interval
+from harness.records import measures, seeds
+from harness.records.cohorts import Baseline, Cohort, Row
+from harness.records.measures import at, number
+from harness.records.record import Record
+from harness.stats import Estimate
+from harness.text import MISSING, Table, Unit, code, count, markdown, memory_unit, plain, short, with_interval
 
 SHARED, CONTAMINATED = "†", "‡"
-_LEFT_ALIGNED = {
-    *("method", "quality", "slice", "run id", "folder", "command", "what", "value", "task"),
-    *("predicted better", "predicted worse", "reaches", "rule"),
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-    def markdown(self) -> str:
-        """Cells go in as they are: whoever fills them has escaped them."""
-        marks = [":--" if h in _LEFT_ALIGNED else "--:" for h in self.headings]
-        return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.headings, marks, *self.rows))
-
-    def text(self) -> str:
-        """Aligned columns, two spaces apart."""
-        widths = [max(map(len, column)) for column in zip(self.headings, *self.rows, strict=True)]
-
-        def line(cells: tuple[str, ...]) -> str:
-            padded = [
-                cell.ljust(width) if heading in _LEFT_ALIGNED else cell.rjust(width)
-                for cell, width, heading in zip(cells, widths, self.headings, strict=True)
-            ]
-            return "  ".join(padded).rstrip()
-
-        return "\n".join(map(line, (self.headings, *self.rows)))
-
-    def without_empty_columns(self) -> Table:
-        kept = [i for i in range(len(self.headings)) if any(row[i] != MISSING for row in self.rows)]
-        return Table(tuple(self.headings[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in self.rows))
 
 
 @dataclass(frozen=True)

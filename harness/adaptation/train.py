@@ -1,0 +1,271 @@
+"""Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, the best epoch by validation loss kept.
+
+Every method trains here, in one path, on the same batches in the same order. Two things are left out that change no
+gradient: logits of positions that nothing is learned from, and padding, where the rows of a batch can stand in one row.
+What a tuner needs besides (AdaLoRA moves its rank budget after each step) it gets through the hook it brings.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from trl import SFTConfig, SFTTrainer
+
+from harness.adaptation import allowed_targets
+from harness.adaptation.batches import IGNORED, Layout, Rows, keeps_rows_apart
+from harness.adaptation.peft_model import cuts_off_checkpoints, parameters
+from harness.measurement.flops import Matrices
+from harness.measurement.meter import Meter, now, summary
+from harness.models.loading import Base
+
+
+class Diverged(Exception):
+    """The loss is no longer a number."""
+
+
+def train(
+    base: Base,
+    rows: Rows,
+    validation: Rows,
+    settings: Mapping[str, Any],
+    learning_rate: float,
+    seed: int,
+    meter: Meter,
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """Train a model in place and leave its best epoch loaded; what it took, as a record's `training`.
+
+    `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
+    """
+    settings = {**settings, "gradient_checkpointing": checkpoints(settings, base.model)}
+    watch = _Watch(meter, progress)
+    callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
+    if len(validation) and settings["early_stopping_patience"]:
+        callbacks.append(EarlyStoppingCallback(settings["early_stopping_patience"]))
+    with tempfile.TemporaryDirectory(prefix="harness-checkpoints-") as folder:
+        trainer = CompletionTrainer(
+            model=base.model,
+            args=_arguments(folder, settings, learning_rate, seed, evaluates=bool(len(validation))),
+            train_dataset=rows.dataset(),
+            eval_dataset=validation.dataset() if len(validation) else None,
+            processing_class=base.tokenizer,
+            data_collator=Layout(
+                base.tokenizer.pad_token_id, Matrices.of(base.model) if keeps_rows_apart(base.model) else None
+            ),
+            callbacks=callbacks,
+            optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
+        )
+        trainer.remove_callback(PrinterCallback)  # the run shows its own progress
+        trainer.train()
+    base.model.eval()
+    base.model.config.use_cache = True
+    history = trainer.state.log_history
+    losses = [entry["loss"] for entry in history if "loss" in entry]
+    validation_losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    if not all(map(math.isfinite, losses + validation_losses)):
+        raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
+    trainable, total = parameters(base.model)
+    tokens, checkpointing = trainer.tokens, settings["gradient_checkpointing"]
+    return {
+        "seconds": watch.seconds,
+        "validation_seconds": watch.validation,
+        "save_seconds": watch.saving,
+        "step_ms": summary([1000 * seconds for seconds in watch.steps]),
+        "steps": trainer.state.global_step,
+        "epochs": trainer.state.epoch,
+        "examples": len(rows),
+        "demonstrations_left_out": rows.left_out,
+        "tokens": tokens,
+        "longest_row": rows.longest,
+        "longest_answer": rows.longest_answer,
+        "tokens_per_second": tokens / watch.seconds if watch.seconds else None,
+        "flops": Matrices.of(base.model).training(tokens, trainer.learned, rows.mean_length, checkpointing),
+        "learning_rate": learning_rate,
+        "gradient_checkpointing": checkpointing,
+        "final_train_loss": losses[-1] if losses else None,
+        "best_validation_loss": min(validation_losses, default=None),
+        "trainable_parameters": trainable,
+        "total_parameters": total,
+    }
+
+
+def checkpoints(settings: Mapping[str, Any], model: Any) -> bool:
+    """Whether layers are computed again on the way back; where that is not said, only once memory has not sufficed."""
+    return bool(settings["gradient_checkpointing"]) and not cuts_off_checkpoints(model)
+
+
+def mixes_precision(settings: Mapping[str, Any], device: str) -> bool:
+    """Whether a step computes in bfloat16; where that is not said, on a GPU that can."""
+    if settings["bf16"] is not None:
+        return bool(settings["bf16"])
+    return device == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
+
+
+def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
+    """Negative log-likelihood, summed, of the labels in the columns `learned`, each predicted by the one before it.
+
+    labels: shape (rows, tokens), -100 where nothing is learned. Logits are made of those columns alone; columns are
+    counted from the end, since a soft prompt stands before the tokens.
+    """
+    logits = model(**inputs, use_cache=False, logits_to_keep=learned - 1 - labels.shape[1]).logits
+    return torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), labels[:, learned].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+class CompletionTrainer(SFTTrainer):
+    """SFTTrainer with logits of what is learned alone, and a validation loss that weighs every token the same."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.tokens = self.learned = 0
+        # read and predicted in training so far, validation left out
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        mask, learned = inputs.get("attention_mask"), int((inputs["labels"] != IGNORED).sum())
+        self.tokens += int(inputs["input_ids"].numel() if mask is None else mask.sum())
+        self.learned += learned
+        if self.aux_loss_enabled:  # a mixture of experts, whose routers are trained with a loss of TRL's
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        return self._summed(model, inputs) / (learned if num_items_in_batch is None else num_items_in_batch)
+
+    def _summed(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
+        labels = inputs["labels"]
+        columns = (labels != IGNORED).any(0).nonzero().flatten()
+        return completion_loss(model, {n: v for n, v in inputs.items() if n != "labels"}, labels, columns)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        self.model.eval()
+        total, learned = 0.0, 0
+        with torch.no_grad():
+            for batch in self.get_eval_dataloader():
+                inputs = self._prepare_inputs(batch)
+                with self.compute_loss_context_manager():
+                    total += float(self._summed(self.model, inputs))
+                learned += int((inputs["labels"] != IGNORED).sum())
+        metrics = {"eval_loss": total / learned}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+def _arguments(
+    folder: str, settings: Mapping[str, Any], learning_rate: float, seed: int, *, evaluates: bool
+) -> SFTConfig:
+    by_epoch = "epoch" if evaluates else "no"
+    named = settings["optimizer"] if isinstance(settings["optimizer"], str) else "adamw_torch"
+    return SFTConfig(
+        output_dir=folder,
+        num_train_epochs=settings["epochs"],
+        max_steps=settings["max_steps"],
+        learning_rate=learning_rate,
+        per_device_train_batch_size=settings["batch_size"],
+        per_device_eval_batch_size=settings["batch_size"],
+        gradient_accumulation_steps=settings["gradient_accumulation_steps"],
+        gradient_checkpointing=settings["gradient_checkpointing"],
+        lr_scheduler_type="cosine",
+        warmup_steps=settings["warmup"],
+        max_grad_norm=settings["max_grad_norm"],
+        weight_decay=settings["weight_decay"],
+        optim=_one_kernel(named),
+        bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
+        max_length=None,
+        shuffle_dataset=False,
+        eval_strategy=by_epoch,
+        save_strategy=by_epoch,
+        load_best_model_at_end=evaluates,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        save_only_model=True,
+        save_total_limit=1,
+        prediction_loss_only=True,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
+        remove_unused_columns=False,
+        seed=seed,
+        data_seed=seed,
+        report_to=[],
+        disable_tqdm=True,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _one_kernel(optimizer: str) -> str:
+    """AdamW in one kernel where it was asked for by its usual name: the same steps, faster, and without temporaries."""
+    return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
+
+
+def _optimizer(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]] | None:
+    """An optimizer given as a `_target_`; a name is TRL's to resolve."""
+    return None if isinstance(settings["optimizer"], str) else optimizer_class(settings, learning_rate)
+
+
+def optimizer_class(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]]:
+    """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
+    spec = settings["optimizer"]
+    if isinstance(spec, str):
+        named = TrainingArguments(
+            output_dir="unused", optim=_one_kernel(spec), learning_rate=learning_rate, use_cpu=True
+        )
+        return Trainer.get_optimizer_cls_and_kwargs(named)
+    options = {name: value for name, value in spec.items() if name != "_target_"}
+    return allowed_targets.resolve(spec["_target_"]), {"lr": learning_rate, **options}  # type: ignore[return-value]
+
+
+class _Watch(TrainerCallback):
+    """Time, memory and progress of the optimisation steps; validation and saving, which fall between them, apart."""
+
+    def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
+        self.steps: list[float] = []
+        self.validation = self.saving = 0.0
+        self._meter = meter
+        self._progress = progress
+        self._last = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.steps)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._meter.start()
+        self._last = now()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.steps.append(self._since())
+        self._meter.stop("train")
+        self._progress(state.global_step, state.max_steps)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._since()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.validation += self._since()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saving += self._since()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.saving += self._since()  # the best epoch was loaded again
+
+    def _since(self) -> float:
+        """Seconds since this was last asked."""
+        before, self._last = self._last, now()
+        return self._last - before
+
+
+class _TunerUpdate(TrainerCallback):
+    """After each optimizer step, what the tuner itself wants to do (AdaLoRA: move its rank budget)."""
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        update = getattr(getattr(model, "base_model", None), "update_and_allocate", None)
+        if update is not None:
+            update(state.global_step)

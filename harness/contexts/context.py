@@ -1,0 +1,145 @@
+"""A Context: what goes into the prompt. Bound to a task it has one method, `render(example) -> messages`.
+
+    context = bind({"name": "few_shot", "k": 4, ...}, task, pool, seed=0)
+    context.render(example)      # [{"role": "user", "content": ...}, {"role": "assistant", ...}, ...]
+
+Training and evaluation call the same `render`. It never shows an example its own answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.contexts.demonstrations import chooser
+from harness.contexts.retrieval import Index, ranking_quality
+from harness.contexts.retrieval_index import Step
+from harness.errors import NotApplicable, UserError
+from harness.tasks.definition import Example, Task
+from harness.tasks.documents import Passage
+
+Messages = list[dict[str, str]]
+KNOBS: dict[str, tuple[str, ...]] = {
+    "zero_shot": (),
+    "instructed": (),
+    "few_shot": ("k", "selector", "balanced", "embedder"),
+    "rag": ("k", "embedder", "retriever", "index", "chunk"),
+    "oracle": (),
+}
+"""Every context and the settings that it uses; others may be set in a sweep over several and change nothing."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Instructions, demonstrations and passages around a question; each of them may be absent."""
+
+    name: str
+    instructions: str = ""
+    choose: Callable[[Example], Sequence[Example]] | None = None
+    # demonstrations for a question, never the example itself, in the order in which they are shown
+    find: Callable[[Example], Sequence[Passage]] | None = None
+    # passages for a question, best first
+    index: Index | None = None
+    k: int = 0
+    _chosen: dict[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)
+    _found: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
+
+    def render(self, example: Example, most: int | None = None) -> Messages:
+        """The chat turns that ask for an example's answer, with at most `most` demonstrations, the last ones."""
+        messages: Messages = []
+        shown = self.demonstrations(example)
+        for demonstration in shown if most is None else shown[len(shown) - min(most, len(shown)) :]:
+            messages += [_user(demonstration.prompt), {"role": "assistant", "content": demonstration.answer}]
+        parts = [self.instructions, _as_text(self.passages(example)), example.prompt]
+        return [*messages, _user("\n\n".join(part for part in parts if part))]
+
+    def demonstrations(self, example: Example) -> tuple[Example, ...]:
+        """The worked examples before a question, chosen once."""
+        if self.choose is None:
+            return ()
+        if example.id not in self._chosen:
+            self._chosen[example.id] = tuple(self.choose(example))
+        return self._chosen[example.id]
+
+    def passages(self, example: Example) -> tuple[Passage, ...]:
+        """The passages that an example's prompt shows, found once."""
+        if self.find is None:
+            return ()
+        if example.id not in self._found:
+            self._found[example.id] = tuple(self.find(example))
+        return self._found[example.id]
+
+    def forget(self) -> None:
+        """Find passages and choose demonstrations anew: latency counts both."""
+        self._found.clear()
+        self._chosen.clear()
+
+    def ranking_quality(self, examples: Sequence[Example]) -> dict[str, float] | None:
+        """Mean recall, reciprocal rank and nDCG of what is shown; None where no example names its gold passage."""
+        known = [example for example in examples if example.evidence]
+        if self.find is None or not known:
+            return None
+        each = [ranking_quality([p.document for p in self.passages(e)], e.evidence) for e in known]
+        return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
+
+
+def bind(
+    settings: Mapping[str, Any],
+    task: Task,
+    pool: Sequence[Example],
+    seed: int,
+    corpus: Sequence[Passage] | None = None,
+    step: Step = lambda *_: None,
+) -> Context:
+    """The context that `settings` name, for a task.
+
+    `pool` holds the labelled rows that demonstrations are drawn from; `corpus` the documents, the task's if not given.
+    NotApplicable where the task lacks what the context shows.
+    """
+    check_applies(settings, task)
+    name, documents = settings["name"], task.corpus if corpus is None else corpus
+    if name == "instructed":
+        return Context(name, instructions=task.instructions or "")
+    if name == "few_shot":
+        k = int(settings["k"])
+        return Context(name, choose=chooser(settings, k, task, pool, seed), k=k)
+    if name == "rag":
+        k = int(settings["k"])
+        index = Index.build(documents, settings, step)
+        return Context(name, find=lambda example: index.search_for(example, k), index=index, k=k)
+    if name == "oracle":
+        passages = {passage.id: passage for passage in documents}
+        return Context(name, find=lambda example: _gold(example, passages))
+    return Context(name)
+
+
+def check_applies(settings: Mapping[str, Any], task: Task) -> None:
+    """Refuse a context that the task has nothing for; needs no model, so a sweep can list what it skips."""
+    name = settings["name"]
+    if name not in KNOBS:
+        raise UserError(f"context={name}: known are {', '.join(KNOBS)}.")
+    if name == "instructed" and not task.instructions:
+        raise NotApplicable(f"{task.name} has no written instructions (task.yaml: instructions: FILE)")
+    if name in ("rag", "oracle") and not task.corpus:
+        raise NotApplicable(f"{task.name} has no documents (corpus.jsonl)")
+    if name == "oracle" and not any(example.evidence for example in task.splits["test"]):
+        raise NotApplicable(f"{task.name} does not say which passages are gold (task.yaml: evidence: FIELD)")
+
+
+def _gold(example: Example, passages: Mapping[str, Passage]) -> list[Passage]:
+    missing = [doc for doc in example.evidence if doc not in passages]
+    if missing:
+        raise UserError(f"Row {example.id}: its gold passage {missing[0]!r} is not in corpus.jsonl.")
+    return [passages[doc] for doc in example.evidence]
+
+
+def _as_text(passages: Sequence[Passage]) -> str:
+    """Passages as the prompt shows them, best first."""
+    if not passages:
+        return ""
+    return "Use these passages.\n\n" + "\n\n".join(passage.shown for passage in passages)
+
+
+def _user(content: str) -> dict[str, str]:
+    return {"role": "user", "content": content}

@@ -1,0 +1,114 @@
+"""Finding passages: by meaning (sentence-transformers and FAISS), by words (BM25), or by both.
+
+index = Index.build(task.corpus, {"retriever": "hybrid", "embedder": "all-minilm-l6-v2", "index": "exact", ...})
+index.search("When does the Ormen sail?", k=3)     # the three best passages, best first
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.contexts.retrieval_index import INDEXES, Dense, Lexical, Ranking, Step, kept
+from harness.embedding import Embedder
+from harness.errors import UserError
+from harness.tasks.definition import Example
+from harness.tasks.documents import Passage, in_chunks
+
+RETRIEVERS = ("dense", "bm25", "hybrid")
+_RRF = 60  # the constant of reciprocal rank fusion (Cormack et al. 2009)
+_DEPTH = 10  # how many times k each ranking goes deep before two are fused
+
+
+@dataclass
+class Index:
+    """Passages and one or two ways to rank them."""
+
+    passages: tuple[Passage, ...]
+    rankings: tuple[Ranking, ...]
+    seconds: float
+    # to embed the corpus and build the index, when it was built; the embedder's own loading left out
+    cached: bool
+    # whether it was built by an earlier run
+    search_seconds: list[float] = field(default_factory=list)
+    # one figure a search, embedding the query included
+
+    @classmethod
+    def build(cls, passages: Sequence[Passage], settings: Mapping[str, Any], step: Step = lambda *_: None) -> Index:
+        """The index of a corpus, from the cache where it is there; UserError where the embedder cannot be had.
+
+        settings: retriever, embedder, index and chunk {tokens, overlap}, as in conf/context/rag.yaml.
+        """
+        _check(settings)
+        embedder = Embedder(settings["embedder"])
+        if tokens := settings["chunk"]["tokens"]:
+            passages = list(in_chunks(passages, embedder.tokenizer, int(tokens), int(settings["chunk"]["overlap"])))
+        texts = [passage.shown for passage in passages]
+        ranks = {"dense": ("dense",), "bm25": ("bm25",), "hybrid": ("dense", "bm25")}[settings["retriever"]]
+        rankings: list[Ranking] = []
+        seconds, cached = 0.0, True
+        for kind in ranks:
+            folder, took, found = kept(kind, texts, settings, embedder, step)
+            rankings.append(Dense(folder, embedder) if kind == "dense" else Lexical(folder))
+            seconds, cached = seconds + took, cached and found
+        return cls(tuple(passages), tuple(rankings), seconds, cached)
+
+    def search(self, query: str, k: int) -> list[Passage]:
+        """The k best passages, best first."""
+        start = time.perf_counter()
+        k = min(k, len(self.passages))
+        if len(self.rankings) == 1:
+            rows = self.rankings[0].search(query, k)
+        else:
+            deep = min(_DEPTH * k, len(self.passages))
+            rows = fused([ranking.search(query, deep) for ranking in self.rankings])[:k]
+        self.search_seconds.append(time.perf_counter() - start)
+        return [self.passages[row] for row in rows]
+
+    def search_for(self, example: Example, k: int) -> list[Passage]:
+        """The k best passages that do not give the row's own question and answer away."""
+        found = self.search(example.query, min(2 * k, len(self.passages)))
+        return [passage for passage in found if not gives_away(passage, example)][:k]
+
+
+def fused(rankings: Iterable[Sequence[int]]) -> list[int]:
+    """Reciprocal rank fusion (Cormack et al. 2009): by the sum of 1 / (60 + rank) over the rankings a passage is in."""
+    scores: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, row in enumerate(ranking, start=1):
+            scores[row] = scores.get(row, 0.0) + 1 / (_RRF + rank)
+    return sorted(scores, key=lambda row: -scores[row])
+
+
+def ranking_quality(found: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
+    """Of one ranked list of document ids: recall, reciprocal rank of the first gold one, and nDCG with binary gains.
+
+    A document that is found in several chunks counts where it is found first.
+    """
+    ranked, wanted = list(dict.fromkeys(found)), set(gold)
+    hits = [rank for rank, document in enumerate(ranked, start=1) if document in wanted]
+    ideal = sum(1 / math.log2(1 + rank) for rank in range(1, min(len(wanted), len(found)) + 1))
+    return {
+        "recall": len(hits) / len(wanted),
+        "mrr": 1 / hits[0] if hits else 0.0,
+        "ndcg": sum(1 / math.log2(1 + rank) for rank in hits) / ideal if ideal else 0.0,
+    }
+
+
+def gives_away(passage: Passage, example: Example) -> bool:
+    """Whether a passage holds the row's question and its answer as they stand (frequently asked questions)."""
+    text = _folded(passage.text)
+    return _folded(example.query) in text and _folded(example.answer) in text
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    for name, known in (("retriever", RETRIEVERS), ("index", INDEXES)):
+        if settings[name] not in known:
+            raise UserError(f"context.{name}={settings[name]}: known are {', '.join(known)}.")
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.lower().split())

@@ -1,0 +1,160 @@
+"""The index of a corpus: built once for its texts and settings, kept in the cache, mapped into memory when searched.
+
+Embedding and adding go batch by batch, so what building needs beside the texts does not grow with the corpus.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from harness import files, paths
+from harness.embedding import BATCH, Embedder
+
+INDEXES = ("exact", "hnsw", "ivf")
+_BLOCK = 65536  # vectors that exact search reads at a time
+
+Step = Callable[[str, int, int], None]
+
+
+class Ranking(Protocol):
+    """One way to rank passages for a query."""
+
+    def search(self, query: str, k: int) -> list[int]:
+        """The numbers of the k best passages, best first."""
+        ...
+
+
+class Dense:
+    """Embeddings in a FAISS index: exact over mapped vectors, or approximate (HNSW, inverted lists)."""
+
+    def __init__(self, folder: Path, embedder: Embedder) -> None:
+        import faiss
+
+        self._embedder = embedder
+        approximate = folder / _FAISS
+        self._index = faiss.read_index(str(approximate), faiss.IO_FLAG_MMAP) if approximate.exists() else None
+        self._vectors = np.load(folder / _VECTORS, mmap_mode="r")
+        embedder.model  # noqa: B018  (loaded now, so that the first search is not slower)
+
+    def search(self, query: str, k: int) -> list[int]:
+        asked = self._embedder([query])
+        if self._index is not None:
+            _, rows = self._index.search(asked, k)
+            return [int(row) for row in rows[0] if row >= 0]
+        return self._exact(asked, k)
+
+    def _exact(self, asked: np.ndarray, k: int) -> list[int]:
+        import faiss
+
+        best: list[tuple[float, int]] = []
+        for start in range(0, len(self._vectors), _BLOCK):
+            block = np.ascontiguousarray(self._vectors[start : start + _BLOCK])
+            scores, rows = faiss.knn(asked, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            best += [(-float(score), start + int(row)) for score, row in zip(scores[0], rows[0], strict=True)]
+        return [row for _, row in sorted(best)[:k]]
+
+
+class Lexical:
+    """BM25 (Robertson et al. 1995) by bm25s, over lower-cased words without English stop words."""
+
+    def __init__(self, folder: Path) -> None:
+        import bm25s
+
+        self._index = bm25s.BM25.load(str(folder / _BM25), mmap=True)
+
+    def search(self, query: str, k: int) -> list[int]:
+        rows, _ = self._index.retrieve(_words([query]), k=k, show_progress=False)
+        return [int(row) for row in rows[0]]
+
+
+_VECTORS, _FAISS, _BM25, _FACTS = "vectors.npy", "index.faiss", "bm25", "facts.json"
+
+
+def kept(
+    kind: str, texts: list[str], settings: Mapping[str, Any], embedder: Embedder, step: Step
+) -> tuple[Path, float, bool]:
+    """The cache's folder of a ranking, built where it is not there; the seconds that took, and whether it was there."""
+    root = paths.cache() / "indexes"
+    folder = root / _key(kind, texts, settings)
+    facts = folder / _FACTS
+    with files.lock(root, folder.name):
+        found = facts.exists()
+        if not found:
+            began = time.perf_counter()
+            with files.draft_folder(folder) as draft:
+                if kind == "dense":
+                    embedder.model  # noqa: B018
+                    began = time.perf_counter()
+                    _build_dense(texts, settings["index"], embedder, draft, step)
+                else:
+                    _build_lexical(texts, draft, step)
+                (draft / _FACTS).write_text(json.dumps({"seconds": time.perf_counter() - began}))
+    return folder, float(json.loads(facts.read_text())["seconds"]), found
+
+
+def _key(kind: str, texts: Sequence[str], settings: Mapping[str, Any]) -> str:
+    """What an index depends on: the texts, and for a dense one the embedder and the sort of index."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\0")
+    made = ["bm25s"] if kind == "bm25" else ["faiss-cpu", "sentence-transformers"]
+    own = {} if kind == "bm25" else {name: settings[name] for name in ("embedder", "index")}
+    versions = {name: importlib.metadata.version(name) for name in made}
+    digest.update(json.dumps([kind, own, versions], sort_keys=True).encode())
+    return digest.hexdigest()[:20]
+
+
+def _build_dense(texts: list[str], sort: str, embedder: Embedder, folder: Path, step: Step) -> None:
+    width = embedder([texts[0]]).shape[1]
+    vectors = np.lib.format.open_memmap(folder / _VECTORS, mode="w+", dtype=np.float32, shape=(len(texts), width))
+    for start in range(0, len(texts), BATCH):
+        vectors[start : start + BATCH] = embedder(texts[start : start + BATCH])
+        step("indexing", min(start + BATCH, len(texts)), len(texts))
+    vectors.flush()
+    if sort != "exact":
+        _build_approximate(vectors, sort, folder)
+
+
+def _build_approximate(vectors: np.ndarray, sort: str, folder: Path) -> None:
+    """HNSW with 32 neighbours (Malkov and Yashunin 2016), or 4 sqrt(n) inverted lists, an eighth of them searched."""
+    import faiss
+
+    n, width = vectors.shape
+    metric = faiss.METRIC_INNER_PRODUCT
+    index: Any
+    if sort == "hnsw":
+        index = faiss.IndexHNSWFlat(width, 32, metric)
+    else:
+        lists = max(1, min(n // 39, round(4 * math.sqrt(n))))  # FAISS wants 39 vectors a list to train on
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, lists, metric)
+        sample = np.random.default_rng(0).permutation(n)[: 256 * lists]
+        index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+        index.nprobe = max(1, lists // 8)
+    for start in range(0, n, _BLOCK):
+        index.add(np.ascontiguousarray(vectors[start : start + _BLOCK]))
+    faiss.write_index(index, str(folder / _FAISS))
+
+
+def _build_lexical(texts: list[str], folder: Path, step: Step) -> None:
+    import bm25s
+
+    step("indexing words", 0, len(texts))
+    index = bm25s.BM25()
+    index.index(_words(texts), show_progress=False)
+    index.save(str(folder / _BM25))
+
+
+def _words(texts: list[str]) -> Any:
+    import bm25s
+
+    return bm25s.tokenize(texts, stopwords="en", show_progress=False)

@@ -1,0 +1,108 @@
+"""How a run is made to fit: the largest batch, else the cheapest change.
+
+fit(settings, Request(), limit=24564 * MIB).what      # "batch 12 fits, 1 more does not"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError
+from harness.estimate.peak_memory import Estimate, Request, estimate, label
+from harness.estimate.traced_step import with_settings
+from harness.settings import Settings
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a run is made to fit."""
+
+    fits: bool
+    what: str
+    found: Estimate
+
+
+def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], None] = lambda _: None) -> Fitted:
+    """The largest batch that fits; where not even one row does, the cheapest change that makes it fit."""
+
+    def needed(candidate: Settings) -> Estimate:
+        step(f"{label(candidate)}, batch {candidate.training['batch_size']}")
+        return estimate(candidate, request, thorough=False)
+
+    if not settings.trains:
+        raise UserError("--fit looks for a way to train; method=zero_shot and its like have none.")
+    least = needed(with_settings(settings, batch_size=1))
+    if least.needed <= limit:
+        batch, found = _largest_batch(settings, least, limit, needed)
+        beyond = f"{_step_above(batch)} more does not" if batch < _MOST_ROWS else "more was not tried"
+        return Fitted(True, f"batch {batch} fits, {beyond}", found)
+    for what, change in _changes(settings):
+        found = needed(change)
+        if found.needed <= limit:
+            return Fitted(True, f"does not fit as it is; it does with {what}", found)
+    return Fitted(False, "does not fit, not even with checkpointing and a 4-bit base", least)
+
+
+_MOST_ROWS = 1024
+_TRIES = 8  # batches after which memory does not grow as expected
+
+
+def _step_above(batch: int) -> int:
+    """How finely the largest batch is looked for."""
+    return max(1, batch // 8)
+
+
+def _largest_batch(
+    settings: Settings, least: Estimate, limit: int, needed: Callable[[Settings], Estimate]
+) -> tuple[int, Estimate]:
+    """Where the line through two batches meets the limit, and again until one that fits and one that does not are near.
+
+    Memory grows all but in proportion to the batch, so a handful are tried; where it does not, the interval is halved.
+    """
+    tried = {1: least}
+    low, high = 1, _MOST_ROWS + 1
+    while low < _MOST_ROWS and (high not in tried or high - low > _step_above(low)):
+        batch = min(max(low + _step_above(low), _reaching(limit, tried, low)), high - 1)
+        if len(tried) >= _TRIES:
+            batch = (low + high) // 2
+        tried[batch] = needed(with_settings(settings, batch_size=batch))
+        if tried[batch].needed <= limit:
+            low = batch
+        else:
+            high = batch
+    return low, tried[low]
+
+
+def _reaching(limit: int, tried: Mapping[int, Estimate], low: int) -> int:
+    """Where the line through `low` and the batch tried above it, else the one below, meets the limit."""
+    above, below = [batch for batch in tried if batch > low], [batch for batch in tried if batch < low]
+    if not above and not below:
+        return low + 1
+    other = min(above) if above else max(below)
+    slope = (tried[other].needed - tried[low].needed) / (other - low)
+    return low + int((limit - tried[low].needed) / slope) if slope > 0 else _MOST_ROWS
+
+
+_NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+_LORA = {"_target_": "peft.LoraConfig", "r": 8, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
+
+
+def _changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """What costs least first: recomputation, rounding of the optimizer's state, fewer trained numbers, a 4-bit base."""
+    leaner = with_settings(settings, batch_size=1, gradient_checkpointing=True)
+    yield "training.batch_size=1 training.gradient_checkpointing=true", leaner
+    eight = with_settings(leaner, optimizer="paged_adamw_8bit")
+    yield "these and training.optimizer=paged_adamw_8bit", eight
+    if settings.adaptation.peft is None:
+        yield "checkpointing and method=lora rank=8", _adapted(leaner, "lora", peft=_LORA)
+        yield "checkpointing and method=qlora rank=8", _adapted(leaner, "qlora", peft=_LORA, quantization=_NF4)
+    elif not settings.adaptation.quantization:
+        named = f"{settings.method}, 4-bit"
+        yield "checkpointing and a 4-bit base, as method=qlora has it", _adapted(leaner, named, quantization=_NF4)
+
+
+def _adapted(settings: Settings, method: str, **parts: Any) -> Settings:
+    config = dict(settings.config)
+    return Settings({**config, "method": method, "adaptation": {**config["adaptation"], **parts}})

@@ -1,0 +1,194 @@
+"""What a run will need, before it runs: memory by part, time, and which GPUs it fits.
+
+    found = estimate(settings, Request(tokens=512, device="cuda"))
+    found.parts            # {"weights": 3762831360, ..., "device context": 536870912}: bytes at the peak, adding up
+    found.fits             # {"24 GB": True, "40 GB": True, ...}
+
+Everything comes from the configuration that `harness run` uses, through `footprint`; nothing is looked up by a model's
+name. What no tensor accounts for is added by a few constants below, each with where it was measured.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UserError
+from harness.estimate.traced_step import Footprint, answering, training_step
+from harness.measurement.machine import describe_device, device_kind
+from harness.records.record import load_records
+from harness.settings import Settings
+
+MIB = 2**20
+GPUS = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB": 143771}
+"""MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200."""
+CUDA_CONTEXT = 512 * MIB  # driver's context and kernels, H100 class; not measured by this project
+CUDA_OVERHEAD = 0.06  # of what a step makes and frees: the caching allocator's rounding; not measured by this project
+# Both from benchmarks/estimate_vs_measured.py, its LoRA rows:
+CPU_LIBRARIES = 150 * MIB  # pages of libraries and trainer that a first step touches
+CPU_OVERHEAD = 0.04  # of what a step makes and frees: the heap's holes and the kernels' own buffers
+PASSING = ("activations", "logits", "gradients", "temporaries of the optimizer")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for besides the configuration."""
+
+    tokens: int = 512
+    # of a training row, and of a prompt
+    answer_tokens: int = 64
+    device: str | None = None
+    # cuda | cpu; None: a GPU for a shape, else this machine's kind
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one cell needs; every figure is predicted."""
+
+    model: str
+    method: str
+    device: str
+    batch: int
+    rows_per_step: int
+    # with gradient accumulation more than a batch
+    tokens: int
+    precision: str
+    gradient_checkpointing: bool | None
+    peak_memory_bytes: int
+    # of training where something is trained, else of answering one request at a time
+    parts: dict[str, int]
+    phases: dict[str, int]
+    # peaks of train and infer
+    other_checkpointing_bytes: int | None
+    # the training peak with gradient checkpointing switched the other way
+    trainable_parameters: int
+    total_parameters: int
+    fits: dict[str, bool]
+    # training and answering, which a run does one after the other
+    step_flops: float | None
+    seconds_per_step: float | None
+    # from the throughput of earlier runs on this device; None where there are none
+    throughput: str
+
+    @property
+    def needed(self) -> int:
+        """Bytes for the whole run, answering included."""
+        return max(self.phases.values())
+
+
+def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
+    """What a run of these settings needs; `thorough` also looks at the other state of checkpointing."""
+    device = request.device or _default_device(settings)
+    batch = int(settings.training["batch_size"]) if settings.trains else 1
+    answered = answering(settings, 1, request.tokens, request.answer_tokens)
+    parts = with_overhead(answered, device)
+    phases = {"infer": sum(parts.values())}
+    train, other, flops, rows = None, None, None, batch
+    if settings.trains:
+        learned = min(request.answer_tokens, request.tokens - 1)
+        train = training_step(settings, batch, request.tokens, learned, device=device)
+        parts = with_overhead(train, device)
+        phases = {"train": sum(parts.values()), **phases}
+        rows = batch * int(settings.training["gradient_accumulation_steps"])
+        flops = train.matrices.training(rows * request.tokens, rows * learned, request.tokens, train.checkpointing)
+        if thorough:
+            flipped = training_step(settings, batch, request.tokens, learned, not train.checkpointing, device)
+            if flipped.checkpointing != train.checkpointing:
+                other = sum(with_overhead(flipped, device).values())
+    peak = sum(parts.values())
+    speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
+    return Estimate(
+        model=settings.model["name"],
+        method=label(settings),
+        device=device,
+        batch=batch,
+        rows_per_step=rows,
+        tokens=request.tokens,
+        precision=_precision(settings, device),
+        gradient_checkpointing=train.checkpointing if train else None,
+        peak_memory_bytes=peak,
+        parts=parts,
+        phases=phases,
+        other_checkpointing_bytes=other,
+        trainable_parameters=train.trainable_parameters if train else 0,
+        total_parameters=(train or answered).total_parameters,
+        fits={name: max(phases.values()) <= size * MIB for name, size in GPUS.items()},
+        step_flops=flops,
+        seconds_per_step=flops / speed if flops and speed else None,
+        throughput=said,
+    )
+
+
+def with_overhead(found: Footprint, device: str) -> dict[str, int]:
+    """The parts, with what no tensor accounts for."""
+    passing = sum(found.parts.get(name, 0) for name in PASSING)
+    if device == "cuda":
+        extra = {"device context": CUDA_CONTEXT, "overhead": round(CUDA_OVERHEAD * passing)}
+    else:
+        extra = {"overhead": CPU_LIBRARIES + round(CPU_OVERHEAD * passing)}
+    return {**found.parts, **extra}
+
+
+def _default_device(settings: Settings) -> str:
+    shape = settings.model["source"] == "random" and settings.model["name"] != "tiny"
+    return "cuda" if shape or device_kind() != "cpu" else "cpu"
+
+
+def label(settings: Settings) -> str:
+    rank = settings.adaptation.rank
+    return settings.method if rank is None else f"{settings.method} r{rank}"
+
+
+def _precision(settings: Settings, device: str) -> str:
+    from harness.adaptation.train import mixes_precision
+
+    mixed = settings.trains and mixes_precision(settings.training, device)
+    return str(settings.model["dtype"]) + (", bf16 autocast" if mixed else "")
+
+
+def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
+    """Median FLOP/s of training in earlier runs on this very device with the same kind of adaptation."""
+    if (device == "cuda") != (device_kind() != "cpu"):
+        return None, f"no {device} on this machine to measure"
+    name, (here, _) = settings.adaptation.name, describe_device()
+    try:
+        earlier = [stored.record for stored in load_records(settings.results)]
+    except UserError:  # no results yet
+        earlier = []
+    alike = [r for r in earlier if r.status == "ok" and r.adaptation == name and r.environment.get("device") == here]
+    trained = [r.training for r in alike if r.training and r.training.get("flops") and r.training.get("seconds")]
+    if not trained:
+        return None, f"no earlier {name} run on this device in {settings.results} to go by"
+    speeds = [training["flops"] / training["seconds"] for training in trained]
+    return statistics.median(speeds), f"median of {len(speeds)} earlier {name} runs on this device"
+
+
+def bytes_of(text: str) -> int:
+    """24GB as what a common GPU of that size has; else the number of GB (10^9) or GiB (2^30); UserError otherwise."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|G)?\s*", text, re.IGNORECASE)
+    if not match:
+        raise UserError(f"--fit {text}: expected a size such as 24GB.")
+    named = GPUS.get(f"{match[1]} GB")
+    if named is not None and (match[2] or "GB").upper() != "GIB":
+        return named * MIB
+    return int(float(match[1]) * (2**30 if (match[2] or "").upper() == "GIB" else 10**9))
+
+
+def of_run(settings: Settings, training: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted.
+
+    training: a record's. None for what the estimate does not know: a finished training is worth more.
+    """
+    device = "cpu" if device_kind() == "cpu" else "cuda"
+    batch, longest = int(settings.training["batch_size"]), training["longest_row"]
+    learned, checkpointing = training["longest_answer"], training["gradient_checkpointing"]
+    try:
+        step = training_step(settings, batch, longest, learned, checkpointing, device)
+    except Exception as cause:  # whatever a new tuner does on tensors without data
+        print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
+        return None
+    parts = with_overhead(step, device)
+    return {"train_peak_bytes": sum(parts.values()), "parts": parts, "tokens": longest}

@@ -1,0 +1,71 @@
+"""Files that appear whole or not at all, and locks for what two processes may want at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import UserError
+
+_LOCKS = ".locks"
+
+
+def slug(name: str) -> str:
+    """A name as a folder: letters, digits, dot, dash and underscore, never a way out of the results folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "unnamed"
+
+
+def write(path: Path, text: str, *, flush: bool = True) -> None:
+    """A file that appears whole or not at all: a temporary name, flushed to disk (or not: a cache's), renamed."""
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
+        Path(draft).chmod(0o644)
+        Path(draft).rename(path)
+    except BaseException:
+        Path(draft).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def lock(results: Path, name: str) -> Iterator[None]:
+    """One at a time for a run or for trained weights; another process waits."""
+    folder = results / _LOCKS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as cause:
+        raise UserError(f"results={results}: cannot be written ({cause.strerror}).") from cause
+    held = FileLock(folder / f"{slug(name)}.lock")
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        print(f"waiting for another process that works on {name}", flush=True)
+        held.acquire()
+    try:
+        yield
+    finally:
+        held.release()
+
+
+@contextmanager
+def draft_folder(target: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name only when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        yield draft
+        shutil.rmtree(target, ignore_errors=True)
+        draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

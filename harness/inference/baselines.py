@@ -1,0 +1,95 @@
+"""What is reached without a language model: the figures that every comparison has to beat.
+
+    scores = baselines(task, rows, items)      # {"majority": [0.0, 1.0, ...], "nearest row (embeddings)": [...], ...}
+
+Choices: the commonest label, chance, TF-IDF with logistic regression, the label of the nearest row. Everything else:
+the commonest answer, and the answer of the nearest row. Each is judged by the task's own scorer, on the same labelled
+rows and the same items as the methods.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import files
+from harness.settings import Settings
+from harness.stats import interval
+from harness.tasks.definition import Example, Task
+from harness.tasks.scoring import scorer
+
+FILE = "baselines.json"
+Guess = Callable[[Example], str]
+
+
+def baselines(task: Task, rows: Sequence[Example], items: Sequence[Example]) -> dict[str, list[float]]:
+    """Each baseline's score on each item; empty without labelled rows, from which all but chance are made."""
+    judge = scorer(task)
+
+    def scores(guess: Guess) -> list[float]:
+        return [judge(guess(item), item)[task.metric] for item in items]
+
+    found: dict[str, list[float]] = {}
+    if task.kind == "choice":
+        found["chance"] = [1 / len(item.choices) for item in items]
+    if rows:
+        common = Counter(row.answer for row in rows).most_common(1)[0][0]
+        found["majority" if task.kind == "choice" else "commonest answer"] = scores(lambda _: common)
+        if task.kind == "choice" and len({row.answer for row in rows}) > 1:
+            found["TF-IDF and logistic regression"] = scores(_tfidf(rows, items))
+        found["nearest row (embeddings)"] = scores(_nearest(rows, items))
+    return found
+
+
+def keep(settings: Settings, folder: Path) -> None:
+    """Write the baselines of a run's rows and items beside its task's runs, once; reports read them from there."""
+    task = settings.load_task()
+    rows = task.take("train", settings.max_train_examples, settings.seeds["data"])
+    items = task.take("test", settings.max_eval_examples)
+    path = folder / f"baselines-{len(rows)}x{len(items)}" / FILE
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("data_sha256") == task.data_sha256:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, json.dumps(as_data(task, baselines(task, rows, items), len(rows), items), indent=2) + "\n")
+
+
+def as_data(task: Task, scores: dict[str, list[float]], rows: int, items: Sequence[Example]) -> dict[str, Any]:
+    """Baselines as a file of a results folder holds them: values with intervals, no rows."""
+    named = {}
+    for name, values in scores.items():
+        found = interval(values, [item.cluster for item in items])
+        if found:
+            named[name] = {"value": found.value, "low": found.low, "high": found.high}
+    return {
+        "task": task.name,
+        "data_sha256": task.data_sha256,
+        "metric": task.metric,
+        "rows": rows,
+        "n": len(items),
+        "baselines": named,
+    }
+
+
+def _tfidf(rows: Sequence[Example], items: Sequence[Example]) -> Guess:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000))
+    model.fit([row.query for row in rows], [row.answer for row in rows])
+    guesses = dict(zip((item.id for item in items), model.predict([item.query for item in items]), strict=True))
+    return lambda item: str(guesses[item.id])
+
+
+def _nearest(rows: Sequence[Example], items: Sequence[Example]) -> Guess:
+    from harness.embedding import PACKAGED_EMBEDDER, embed
+
+    asked, known = (np.asarray(embed([e.query for e in part], PACKAGED_EMBEDDER)) for part in (items, rows))
+    best = (asked @ known.T).argmax(axis=1)
+    guesses = {item.id: rows[int(row)].answer for item, row in zip(items, best, strict=True)}
+    return lambda item: guesses[item.id]

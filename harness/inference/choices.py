@@ -1,0 +1,148 @@
+"""How a choice is scored: the sum of log p(choice tokens and end of turn | prompt).
+
+With a shared prefix (`shared_prefix`) what all prompts begin with is read once, many prompts are read side by side, and
+an item's choices are read with its prompt as one tree: a node for each distinct beginning, which sees the prompt and
+its own ancestors (the attention of SpecInfer, Miao et al. 2023, used for scoring). Without one every choice is a
+sequence of its own: the reference, and the way for a model whose attention cannot be shared.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.inference.generate import TOKENS, Progress, surviving
+from harness.inference.shared_prefix import Rows, SharedPrefix, additive, at_least_single
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt's token ids, and those of each choice with the end of the turn."""
+
+    prompt: Sequence[int]
+    choices: Sequence[Sequence[int]]
+
+
+@torch.inference_mode()
+def score_choices(
+    model: Any, questions: Sequence[Question], prefix: SharedPrefix | None, progress: Progress
+) -> list[list[float]]:
+    """Log-likelihood of each choice of each question after its prompt, in nats."""
+    if prefix is None:
+        return surviving(lambda left, _: _score_apart(model, questions, left), len(questions), 1, progress)
+    with prefix.reading():
+        return surviving(
+            lambda left, tokens: _score_together(prefix, questions, left, tokens),
+            len(questions),
+            TOKENS[prefix.device.type],
+            progress,
+        )
+
+
+def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int]) -> Iterator[tuple[int, list[float]]]:
+    """The definition: a choice after its prompt is one sequence, read from its first token to its last but one."""
+    for i in left:
+        scores = []
+        for choice in questions[i].choices:
+            ids = torch.tensor([[*questions[i].prompt, *choice[:-1]]], device=model.device)
+            logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=len(choice)).logits
+            logits = at_least_single(logits[0])
+            said = logits.gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
+            scores.append(float((said - logits.logsumexp(-1)).sum()))
+        yield i, scores
+
+
+def _score_together(
+    prefix: SharedPrefix, questions: Sequence[Question], left: Sequence[int], tokens: int
+) -> Iterator[tuple[int, list[float]]]:
+    """Questions side by side, prompt and tree of choices in one row, those of similar length together."""
+    rests = {i: prefix.rest(questions[i].prompt) for i in left}
+    trees = {i: _tree(tuple(map(tuple, questions[i].choices))) for i in left}
+    sizes = {i: len(rests[i]) + len(trees[i].tokens) for i in left}
+    for some in _batches(sorted(left, key=lambda i: sizes[i], reverse=True), sizes, tokens):
+        rows, branched = _trees_in_rows(prefix, [rests[i] for i in some], [trees[i] for i in some])
+        logits = at_least_single(prefix.read(rows, logits=1 + branched))
+        totals = logits.logsumexp(-1)
+        for row, i in enumerate(some):
+            columns, said = trees[i].predicted
+            found = (logits[row, columns, said] - totals[row, columns]).tolist()
+            yield i, [sum(found[start:stop]) for start, stop in trees[i].spans]
+
+
+def _batches(order: Sequence[int], sizes: dict[int, int], tokens: int) -> Iterator[list[int]]:
+    """Consecutive indices whose rows, padded to the first and longest, hold at most so many tokens; at least one."""
+    some: list[int] = []
+    for i in order:
+        if some and (len(some) + 1) * sizes[some[0]] > tokens:
+            yield some
+            some = []
+        some.append(i)
+    if some:
+        yield some
+
+
+def _trees_in_rows(prefix: SharedPrefix, rests: Sequence[Sequence[int]], trees: Sequence[_Tree]) -> tuple[Rows, int]:
+    """Each prompt's own tokens, padded on the left so that all end in one column, and after it its tree of choices.
+
+    Returns the rows and the columns that the trees take.
+    """
+    stem, crown = max(map(len, rests)), max(len(tree.tokens) for tree in trees)
+    shape = len(rests), stem + crown
+    tokens, depths = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
+    seen = torch.eye(stem + crown, dtype=torch.bool).repeat(len(rests), 1, 1)
+    causal = torch.ones(stem, stem, dtype=torch.bool).tril()
+    for row, (rest, tree) in enumerate(zip(rests, trees, strict=True)):
+        begin, end = stem - len(rest), stem + len(tree.tokens)
+        tokens[row, begin:end] = torch.tensor([*rest, *tree.tokens])
+        depths[row, begin:end] = torch.tensor([*range(len(rest)), *(len(rest) + depth for depth in tree.depths)])
+        seen[row, begin:stem, begin:stem] = causal[begin:, begin:]
+        seen[row, stem:end, begin:stem] = True
+        seen[row, stem:end, stem:end] = tree.seen
+    return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(seen, prefix)), crown
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The distinct beginnings of some sequences; a sequence's last token is predicted and never read."""
+
+    tokens: list[int]
+    depths: list[int]
+    seen: torch.Tensor
+    # shape (nodes, nodes): a node sees its ancestors and itself
+    predicted: tuple[list[int], list[int]]
+    # what is predicted where, sequence after sequence: the column (0 the prompt's end, then the nodes) and the token
+    spans: list[tuple[int, int]]
+    # of `predicted`, each sequence's part
+
+
+@functools.lru_cache(maxsize=1024)
+def _tree(sequences: tuple[tuple[int, ...], ...]) -> _Tree:
+    nodes: dict[tuple[int, int], int] = {}
+    # by its parent (-1 the root) and its token
+    tokens: list[int] = []
+    depths, parents = [], []
+    said: list[int] = []
+    columns, spans = [], []
+    for sequence in sequences:
+        at, begun = -1, len(said)
+        for depth, token in enumerate(sequence):
+            columns.append(at + 1)
+            said.append(token)
+            if depth == len(sequence) - 1:
+                break
+            if (at, token) not in nodes:
+                nodes[at, token] = len(tokens)
+                tokens.append(token)
+                depths.append(depth)
+                parents.append(at)
+            at = nodes[at, token]
+        spans.append((begun, len(said)))
+    seen = torch.eye(len(tokens), dtype=torch.bool)
+    for node, parent in enumerate(parents):
+        if parent >= 0:
+            seen[node] |= seen[parent]
+    return _Tree(tokens, depths, seen, (columns, said), spans)

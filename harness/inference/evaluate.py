@@ -1,0 +1,236 @@
+"""What a model in a context can do and what it costs: every item's answer and score, latency, and the adapter merged.
+
+answers = answer(respondent, test, "answering test")
+quality(task, answers)       # {"metric": "accuracy", "value": 0.61, "low": 0.43, "high": 0.76, "n": 32, ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from harness.contexts.chat_format import Encoder, Prompt
+from harness.contexts.context import Context
+from harness.inference import generate
+from harness.inference.choices import Question, score_choices
+from harness.inference.shared_prefix import SharedPrefix
+from harness.measurement.cpu_allocator import keeping_freed
+from harness.measurement.meter import now
+from harness.models.loading import Base
+from harness.progress import Progress
+from harness.stats import interval
+from harness.tasks.definition import Example, Task
+from harness.tasks.metrics import METRICS
+from harness.tasks.scoring import Judge, scorer
+
+Predictions = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Respondent:
+    """A model that answers a task's questions in a context."""
+
+    task: Task
+    base: Base
+    context: Context
+    measure: dict[str, Any]
+    # latency_requests, warmup_requests, fixed_tokens, fixed_requests, merged_items, batch_size
+    progress: Progress
+
+    @property
+    def model(self) -> Any:
+        return self.base.model
+
+    @property
+    def encoder(self) -> Encoder:
+        return Encoder(self.base.tokenizer)
+
+    @cached_property
+    def judge(self) -> Judge:
+        return scorer(self.task)
+
+    def prompt(self, example: Example) -> Prompt:
+        most = max(self.task.max_new_tokens, self.measure.get("fixed_tokens") or 0)
+        return self.encoder.fit(self.context, example, self.longest - most)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of prompt and answer that the model takes."""
+        return getattr(self.model.config, "max_position_embeddings", None) or 10**9
+
+
+def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, freely: bool = False) -> Predictions:
+    """Every example's answer with its scores; one that does not fit the model is unscored, never wrong.
+
+    A choice is scored by likelihood; `freely` also records what the model would have said by itself.
+    """
+    most = respondent.task.max_new_tokens
+    prompts = {example.id: respondent.prompt(example) for example in examples}
+    fitting = [example for example in examples if len(prompts[example.id].ids) + most <= respondent.longest]
+    prefix = prefix_of(respondent, [prompts[example.id].ids for example in fitting])
+    with keeping_freed():
+        said = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
+        scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
+    predictions = []
+    for example in examples:
+        row = _asked(respondent, example, prompts[example.id])
+        if example.id in scored.found:
+            row |= _judge_choice(respondent, example, scored.found[example.id], said.found.get(example.id))
+            row["milliseconds"] = scored.milliseconds
+        elif example.id in said.found:
+            row |= _judge_text(respondent, example, said.found[example.id])
+            row["milliseconds"] = said.milliseconds
+        else:
+            row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
+        predictions.append(row)
+    return predictions
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a model said to some examples, by id, and the milliseconds that each took in its batch."""
+
+    found: dict[str, Any]
+    milliseconds: float
+
+    @classmethod
+    def timed(cls, examples: Sequence[Example], work: Callable[[], list[Any]]) -> _Found:
+        began = now()
+        found = work()
+        seconds = now() - began
+        return cls({e.id: one for e, one in zip(examples, found, strict=True)}, 1000 * seconds / max(1, len(found)))
+
+
+def _generate(
+    respondent: Respondent,
+    examples: Sequence[Example],
+    prompts: dict[str, Prompt],
+    prefix: SharedPrefix | None,
+    label: str,
+) -> _Found:
+    asked = [prompts[example.id].ids for example in examples]
+    most, size = respondent.task.max_new_tokens, respondent.measure["batch_size"]
+    model, encoder, progress = respondent.model, respondent.encoder, respondent.progress.labelled(label)
+    return _Found.timed(examples, lambda: generate.generate(model, encoder, asked, most, size, prefix, progress))
+
+
+def _score(
+    respondent: Respondent,
+    examples: Sequence[Example],
+    prompts: dict[str, Prompt],
+    prefix: SharedPrefix | None,
+    label: str,
+) -> _Found:
+    choices = [[respondent.encoder.completion(choice) for choice in example.choices] for example in examples]
+    asked = [Question(prompts[e.id].ids, encoded) for e, encoded in zip(examples, choices, strict=True)]
+    return _Found.timed(
+        examples,
+        lambda: score_choices(respondent.model, asked, prefix, respondent.progress.labelled(label)),
+    )
+
+
+def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    """What all prompts begin with, read once; None where that is not wanted or cannot be."""
+    return SharedPrefix.of(respondent.model, prompts) if respondent.measure["prefix_cache"] else None
+
+
+def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str, Any]:
+    """What a prediction says of its question; the answer is still to come."""
+    return {
+        "id": example.id,
+        "prompt": prompt.text,
+        "completion": None,
+        "score": None,
+        "evidence": [passage.id for passage in respondent.context.passages(example)],
+        "prompt_tokens": len(prompt.ids),
+        "demonstrations_left_out": prompt.left_out,
+        "completion_tokens": None,
+        "milliseconds": None,
+        "slice": example.slice,
+        "cluster": example.cluster,
+    }
+
+
+def _judge_text(respondent: Respondent, example: Example, ids: list[int]) -> dict[str, Any]:
+    task, text = respondent.task, respondent.encoder.decode(ids)
+    metrics = respondent.judge(text, example)
+    return {
+        "completion": text,
+        "score": metrics[task.metric],
+        "metrics": metrics,
+        "completion_tokens": len(ids),
+    }
+
+
+def _judge_choice(
+    respondent: Respondent, example: Example, scores: list[float], generated: list[int] | None
+) -> dict[str, Any]:
+    """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
+    by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
+    said = None if generated is None else respondent.encoder.decode(generated)
+    chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))
+    accuracy = METRICS["accuracy"]
+    metrics = {
+        "accuracy": accuracy(chosen, example.answers),
+        "accuracy_per_byte": accuracy(per_byte, example.answers),
+        **({} if said is None else {"accuracy_generated": accuracy(said, example.answers)}),
+    }
+    return {
+        "completion": chosen,
+        "generated": said,
+        "score": metrics[respondent.task.metric],
+        "metrics": metrics,
+        "log_likelihoods": {choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
+        "completion_tokens": len(respondent.encoder.completion(chosen)),
+    }
+
+
+def quality(task: Task, predictions: Predictions, *, brief: bool = False) -> dict[str, Any]:
+    """The primary metric with its interval; unless brief also the others, and the primary one by slice.
+
+    Items that share a cluster (a template, a document) are no independent ones, and the interval knows it.
+    """
+    scored = [p for p in predictions if p["score"] is not None]
+    found = interval([p["score"] for p in scored], [p["cluster"] for p in scored])
+    primary = {
+        "metric": task.metric,
+        "value": found.value if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "n": len(scored),
+    }
+    if brief:
+        return primary
+    names = dict.fromkeys(name for p in scored for name in p["metrics"])
+    slices = sorted({p["slice"] for p in scored if p["slice"] is not None})
+    return {
+        **primary,
+        "unscored": len(predictions) - len(scored),
+        "metrics": {name: _mean([p["metrics"][name] for p in scored if name in p["metrics"]]) for name in names},
+        "slices": {name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
+    }
+
+
+def _slice(scores: list[float]) -> dict[str, float]:
+    return {"value": _mean(scores), "n": len(scores)}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def retrieval(context: Context, examples: Sequence[Example], timed: dict[str, Any]) -> dict[str, Any] | None:
+    """How well passages were found: recall of the gold ones among k, where they stood, and what finding them cost."""
+    if context.index is None:
+        return None
+    found = context.ranking_quality(examples) or dict.fromkeys(("recall", "mrr", "ndcg"))
+    return {
+        "k": context.k,
+        **found,
+        "passages": len(context.index.passages),
+        "index_seconds": context.index.seconds,
+        "index_cached": context.index.cached,
+        "latency_ms": timed["retrieval_ms"],
+    }

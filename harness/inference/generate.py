@@ -1,0 +1,257 @@
+"""How text is generated: greedily, many prompts at a time, or one request at a time for latency.
+
+With a shared prefix (`shared_prefix`) what all prompts begin with is read once and many prompts are read side by side.
+Without one, text is what transformers generates: the reference, and the way for a model whose attention cannot be
+shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from transformers import GenerationConfig
+
+from harness.contexts.chat_format import Encoder
+from harness.inference.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
+from harness.measurement.meter import now
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+
+TOKENS = {"cpu": 512, "cuda": 8192}
+"""Tokens that are read at once: enough to keep the device busy."""
+_ROWS = {"cpu": 32, "cuda": 128}
+"""Answers that are generated at once, unless measure.batch_size says it."""
+_ROOM = {"cpu": 2**14, "cuda": 2**19}
+"""Tokens whose keys and values are held at once while generating, those of the prefix not counted."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One request answered greedily, one token at a time."""
+
+    ids: list[int]
+    seconds: float
+    first_token_seconds: float
+
+
+@torch.inference_mode()
+def generate(
+    model: Any,
+    encoder: Encoder,
+    prompts: Sequence[Sequence[int]],
+    most: int,
+    batch_size: int | None,
+    prefix: SharedPrefix | None,
+    progress: Progress,
+) -> list[list[int]]:
+    """Greedy completions of at most `most` tokens, in the order of the prompts.
+
+    batch_size: answers at once; None where it shall suit the device. What does not fit into memory is tried again in
+    batches of half the size.
+    """
+    size = batch_size or _ROWS[model.device.type]
+    if prefix is None:
+        return surviving(
+            lambda left, rows: _generate_apart(model, encoder, prompts, left, most, rows), len(prompts), size, progress
+        )
+    with prefix.reading():
+        return surviving(
+            lambda left, rows: _generate_together(prefix, prompts, left, most, encoder.end_of_turn, rows),
+            len(prompts),
+            size,
+            progress,
+        )
+
+
+def surviving(
+    work: Callable[[list[int], int], Iterator[tuple[int, T]]], count: int, size: int, progress: Progress
+) -> list[T]:
+    """What `work` finds for the indices left, in batches of a size that is halved when memory does not suffice."""
+    done: dict[int, T] = {}
+    while len(done) < count:
+        try:
+            for index, found in work([i for i in range(count) if i not in done], size):
+                done[index] = found
+                progress(len(done), count)
+        except RuntimeError as cause:
+            if size == 1 or not _out_of_memory(cause):
+                raise
+            size //= 2
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+    return [done[i] for i in range(count)]
+
+
+def _out_of_memory(cause: RuntimeError) -> bool:
+    return isinstance(cause, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause)
+
+
+@dataclass
+class _Answer:
+    """An answer under way, in a row of keys and values: from slot `start` on `length` of the prompt's, then its own."""
+
+    index: int
+    start: int
+    length: int
+    ids: list[int] = field(default_factory=list)
+
+    @property
+    def slot(self) -> int:
+        """Where the last token, which is not read yet, belongs."""
+        return self.start + self.length + len(self.ids) - 1
+
+    def ended(self, most: int, end: int) -> bool:
+        return self.ids[-1] == end or len(self.ids) == most
+
+
+def _generate_together(
+    prefix: SharedPrefix, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, end: int, rows: int
+) -> Iterator[tuple[int, list[int]]]:
+    """Rows leave when their answer ends, and the prompts that wait take their places, the longest first."""
+    rests = {i: prefix.rest(prompts[i]) for i in left}
+    waiting = sorted(left, key=lambda i: len(rests[i]))
+    room = len(rests[waiting[-1]]) + most
+    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // room))
+    own = prefix.own(rows, room)
+    active: list[_Answer] = []
+    while waiting or active:
+        free = rows - len(active)
+        if waiting and free and (free >= min(rows // 4, len(waiting)) or not active):
+            width = len(rests[waiting[-1]])
+            some = [waiting.pop() for _ in range(min(free, len(waiting), max(1, TOKENS[prefix.device.type] // width)))]
+            new = [_Answer(i, width - len(rests[i]), len(rests[i])) for i in some]
+            own.aim(slice(len(active), len(active) + len(new)), torch.arange(width).expand(len(new), width))
+            logits = prefix.read(plain_rows([rests[i] for i in some], prefix), own)
+        else:
+            new, active = active, []
+            slots = torch.tensor([[answer.slot] for answer in new])
+            own.aim(slice(0, len(new)), slots)
+            logits = prefix.read(_next_tokens(prefix, new, own.seen), own)
+        for answer, token in zip(new, logits[:, -1].argmax(-1).tolist(), strict=True):
+            answer.ids.append(token)
+        active += new
+        for row in reversed(range(len(active))):
+            if active[row].ended(most, end):
+                yield active[row].index, active[row].ids
+                last = active.pop()
+                if row < len(active):
+                    own.move(len(active), row)
+                    active[row] = last
+
+
+def _next_tokens(prefix: SharedPrefix, answers: Sequence[_Answer], seen: int) -> Rows:
+    """The last token of each answer; it sees its row's slots from the first that is no padding to its own."""
+    tokens = torch.tensor([answer.ids[-1:] for answer in answers])
+    depths = torch.tensor([[answer.slot - answer.start] for answer in answers])
+    slots, starts = torch.arange(seen), torch.tensor([[answer.start] for answer in answers])
+    visible = (slots >= starts) & (slots <= starts + depths)
+    return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(visible[:, None], prefix))
+
+
+def _generate_apart(
+    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, rows: int
+) -> Iterator[tuple[int, list[int]]]:
+    """What transformers generates, in batches of similar length; a batch has one length where padding would disturb."""
+    sizes = {i: len(prompts[i]) for i in left}
+    some: list[int] = []
+    for i in sorted(left, key=lambda i: sizes[i], reverse=True):
+        if some and (len(some) == rows or (sizes[i] < sizes[some[0]] and not _can_be_padded(model))):
+            yield from _generate_batch(model, encoder, prompts, some, most)
+            some = []
+        some.append(i)
+    yield from _generate_batch(model, encoder, prompts, some, most)
+
+
+def _can_be_padded(model: Any) -> bool:
+    """Whether rows of a batch may differ in length: a soft prompt stands before the padding, which would shift it."""
+    return not has_learned_prompt(model) or hasattr(model.active_peft_config, "prefix_projection")
+
+
+def _generate_batch(
+    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], some: Sequence[int], most: int
+) -> Iterator[tuple[int, list[int]]]:
+    padded = encoder.tokenizer.pad(
+        {"input_ids": [list(prompts[i]) for i in some]}, padding_side="left", return_tensors="pt"
+    ).to(model.device)
+    greedily = GenerationConfig(
+        max_new_tokens=most,
+        do_sample=False,
+        repetition_penalty=1.0,
+        eos_token_id=encoder.end_of_turn,
+        pad_token_id=encoder.tokenizer.pad_token_id,
+    )
+    out = model.generate(
+        input_ids=padded["input_ids"], attention_mask=padded["attention_mask"], generation_config=greedily
+    )
+    said = out[:, padded["input_ids"].shape[1] :].tolist()
+    yield from zip(some, (_until(row, encoder.end_of_turn) for row in said), strict=True)
+
+
+@torch.inference_mode()
+def decode(
+    model: Any,
+    prompt: Sequence[int],
+    end_of_turn: int | None,
+    most: int,
+    choices: Sequence[Sequence[int]] = (),
+    prefix: SharedPrefix | None = None,
+) -> Decoded:
+    """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
+
+    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: what a
+    server has read before the request comes; None where it reads the whole prompt.
+    """
+    most = most if not choices else max(map(len, choices))
+    with contextlib.nullcontext() if prefix is None else prefix.reading():
+        start = now()
+        steps = _steps(model, prompt) if prefix is None else _steps_after(prefix, prompt, most)
+        ids = [_pick(next(steps), [], choices)]
+        first_token = now()
+        while ids[-1] != end_of_turn and len(ids) < most:
+            ids.append(_pick(steps.send(ids[-1]), ids, choices))
+        return Decoded(_until(ids, end_of_turn), now() - start, first_token - start)
+
+
+@torch.inference_mode()
+def last_logits(model: Any, prompt: Sequence[int]) -> torch.Tensor:
+    """Logits of the first answer token; shape (vocabulary,)."""
+    return read(model, prompt).logits[0, -1].float()
+
+
+def _steps(model: Any, prompt: Sequence[int]) -> Any:
+    """Logits after a prompt, then after each token that is sent."""
+    out = read(model, prompt)
+    while True:
+        token = yield out.logits[0, -1]
+        ids = torch.tensor([[token]], device=out.logits.device)
+        out = decoder(model)(input_ids=ids, past_key_values=out.past_key_values)
+
+
+def _steps_after(prefix: SharedPrefix, prompt: Sequence[int], most: int) -> Any:
+    """The same, where what the prompt begins with has been read."""
+    rest = prefix.rest(prompt)
+    own, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
+    own.aim(slice(0, 1), torch.arange(len(rest))[None])
+    logits = prefix.read(plain_rows([rest], prefix), own)
+    while True:
+        answer.ids.append((yield logits[0, -1]))
+        own.aim(slice(0, 1), torch.tensor([[answer.slot]]))
+        logits = prefix.read(_next_tokens(prefix, [answer], own.seen), own)
+
+
+def _pick(scores: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[int]]) -> int:
+    if not choices:
+        return int(scores.argmax())
+    allowed = sorted({c[len(so_far)] for c in choices if list(c[: len(so_far)]) == so_far and len(c) > len(so_far)})
+    return allowed[int(scores[allowed].argmax())]
+
+
+def _until(ids: Sequence[int], end: int | None) -> list[int]:
+    """Ids up to the end of the turn, which is kept."""
+    kept = list(ids)
+    return kept[: kept.index(end) + 1] if end in kept else kept

@@ -1,0 +1,130 @@
+"""What one request takes: as it is, after a cached prefix, at a fixed length, and with the adapter merged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.inference import generate
+from harness.inference.evaluate import Predictions, Respondent, answer, prefix_of, quality
+from harness.inference.shared_prefix import SharedPrefix
+from harness.measurement.meter import now, summary
+from harness.tasks.definition import Example
+
+
+def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+    """One request at a time, from the question to the answer: retrieval, rendering, tokenising, reading, answering.
+
+    Milliseconds: latency_ms; first_token_ms and per_token_ms, the time of each further token (None for a choice, which
+    is one constrained answer); retrieval_ms. The answer ends where the model ends it. `fixed`: the same once more with
+    an answer of measure.fixed_tokens for every method, whatever the model would say; None where that is not asked for.
+    Without requests everything is None.
+    """
+    how = respondent.measure
+    if not how["latency_requests"]:
+        return dict.fromkeys(("latency_ms", "first_token_ms", "per_token_ms", "fixed", "retrieval_ms"))
+    for example in _requested(examples, how["warmup_requests"]):
+        _request(respondent, example)
+    index = respondent.context.index
+    searched = len(index.search_seconds) if index else 0
+    asked = [_timed(respondent, example) for example in _requested(examples, how["latency_requests"])]
+    choice = respondent.task.kind == "choice"
+    found = {
+        "latency_ms": summary([whole for whole, _, _ in asked]),
+        "first_token_ms": None if choice else summary([first for _, first, _ in asked]),
+        "per_token_ms": None if choice else summary([each for _, _, each in asked if each is not None]),
+        "fixed": _fixed(respondent, examples) if how["fixed_tokens"] and how["fixed_requests"] else None,
+    }
+    if index:
+        found["retrieval_ms"] = summary([1000 * seconds for seconds in index.search_seconds[searched:]])
+    return found
+
+
+def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any] | None:
+    """Latency on a server that has read what all prompts begin with, and how many tokens that is.
+
+    Every other latency is of one that reads each prompt from its first token. None where no prefix is shared or no
+    request is made.
+    """
+    requests = respondent.measure["cached_requests"]
+    requests = respondent.measure["latency_requests"] if requests is None else requests
+    if not requests:
+        return None
+    prefix = prefix_of(respondent, [respondent.prompt(example).ids for example in examples])
+    if prefix is None:
+        return None
+    asked = _requested(examples, requests)
+    whole = [_timed(respondent, example, prefix=prefix)[0] for example in asked]
+    return {"tokens": len(prefix.ids), "latency_ms": summary(whole)}
+
+
+def _requested(examples: Sequence[Example], count: int) -> list[Example]:
+    return [examples[i % len(examples)] for i in range(count)]
+
+
+def _fixed(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+    tokens = respondent.measure["fixed_tokens"]
+    asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure["fixed_requests"])]
+    whole, first, each = ([times[i] for times in asked if times[i] is not None] for i in range(3))
+    return {
+        "tokens": tokens,
+        "latency_ms": summary(whole),  # type: ignore[arg-type]
+        "first_token_ms": summary(first),  # type: ignore[arg-type]
+        "per_token_ms": summary(each),  # type: ignore[arg-type]
+    }
+
+
+def _timed(
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
+) -> tuple[float, float, float | None]:
+    """Milliseconds of one request as a server would have it: whole, to the first token, and of each further token."""
+    respondent.context.forget()
+    began = now()
+    before, decoded = _request(respondent, example, fixed_tokens, prefix)
+    whole = now() - began
+    further = len(decoded.ids) - 1
+    each = 1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None
+    respondent.progress.step("latency", 0, 0)
+    return 1000 * whole, 1000 * (before + decoded.first_token_seconds), each
+
+
+def _request(
+    respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
+) -> tuple[float, generate.Decoded]:
+    """Answer one question; seconds until the model begins, and what it said."""
+    began = now()
+    prompt = respondent.prompt(example)
+    choices = [] if fixed_tokens else [respondent.encoder.completion(choice) for choice in example.choices]
+    before = now() - began
+    end = None if fixed_tokens else respondent.encoder.end_of_turn
+    most = fixed_tokens or respondent.task.max_new_tokens
+    return before, generate.decode(respondent.model, prompt.ids, end, most, choices, prefix)
+
+
+def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any]:
+    """Latency and quality with the adapter folded into the weights, and how far its logits move.
+
+    Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
+    Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
+    """
+    some = list(examples[: respondent.measure["merged_items"]])
+    prompts = [respondent.prompt(example).ids for example in some]
+    before = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
+    try:
+        respondent.model.merge_adapter()
+    except (NotImplementedError, ValueError) as cause:  # how PEFT says that a tuner cannot
+        return {"refused": f"{type(cause).__name__}: {cause}"}
+    after = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
+    timed = latency(respondent, examples)
+    answers = answer(respondent, some, "answering merged")
+    respondent.model.unmerge_adapter()
+    said = {p["id"]: p["completion"] for p in unmerged}
+    return {
+        "latency_ms": timed["latency_ms"],
+        "fixed": timed["fixed"],
+        "quality": {
+            **quality(respondent.task, answers, brief=True),
+            "same_answers": sum(said[p["id"]] == p["completion"] for p in answers),
+        },
+        "largest_logit_difference": max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True)),
+    }

@@ -1,0 +1,1 @@
+"""What the machine did: memory, time, operations."""

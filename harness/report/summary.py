@@ -1,0 +1,128 @@
+"""The answer for a task, in sentences: what is recommended, what it brings, and what is no worse and cheaper.
+
+The recommendation is `harness decide`'s without limits, made on validation; test values say what it is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from harness.decide.choose import NOT_CHOSEN, Strategy, zero_shot
+from harness.records import measures
+from harness.records.cohorts import Cohort, Row
+from harness.records.measures import UNTRAINED
+from harness.records.record import Record
+from harness.report.comparisons import Comparisons, Pair, p_value
+from harness.text import markdown, with_interval
+
+
+def sentence(cohort: Cohort, comparisons: Comparisons, chosen: Strategy | None) -> str:
+    """What is recommended and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
+    if chosen is None:
+        return "no run has a validation value, so no method is chosen."
+    first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
+    untuned = chosen.row.record.training and measures.tries(chosen.row.record) < 2
+    said = ["Its learning rate was not tuned."] if untuned else []
+    return " ".join([first, *_cheaper(chosen, comparisons), *said])
+
+
+def _chosen(cohort: Cohort, chosen: Strategy) -> str:
+    record, value, best = chosen.row.record, chosen.values[chosen.row.name], chosen.values[chosen.best.name]
+    n = measures.number(record.validation, "n")
+    items = f", {n:,.0f} items" if n is not None else ""
+    seeds = len(chosen.row.runs)
+    mean = f", mean of {seeds} seeds" if seeds > 1 else ""
+    found = f"({markdown(cohort.metric)} {value:.3f}{items}{mean})"
+    if value < best:
+        why = f"is the cheapest of {len(chosen.alike)} as good as the best on validation {found}"
+        why += f"; {markdown(chosen.best.name)} has {best:.3f} there"
+    else:
+        level = [row.name for row in chosen.alike if row is not chosen.row and chosen.values[row.name] == value]
+        tied = f", level with {markdown(', '.join(level))}" if level else ""
+        why = f"has the highest validation value {found}{tied}"
+    return f"{markdown(chosen.row.name)} {why}; on the test split it reaches {_test_value(cohort, record)}"
+
+
+def _test_value(cohort: Cohort, record: Record) -> str:
+    estimate = measures.quality(record)
+    if estimate is None:
+        return "no value, because none was recorded"
+    items = f"{cohort.key.items or 0:,} items"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f} ({items})"
+    return f"{estimate.value:.2f} (95 % interval {estimate.low:.2f} to {estimate.high:.2f}, {items})"
+
+
+def _over_zero_shot(cohort: Cohort, chosen: Strategy, comparisons: Comparisons) -> str:
+    """`, 12 points over zero_shot (95 % interval 8 to 16)`; without per-item scores zero-shot's own value."""
+    row = zero_shot(cohort)
+    if row is None or chosen.row.record.method == UNTRAINED:
+        return ""
+    pair = comparisons.between(chosen.row.name, row.name)
+    if pair is None:
+        return f", and {UNTRAINED} {with_interval(measures.quality(row.record))}"
+    found = pair.seen_from(chosen.row.name)
+    way = "over" if found.value >= 0 else "under"
+    low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
+    sure = _in_doubt(comparisons, pair)
+    return f", {_points(abs(found.value))} {way} {UNTRAINED} (95 % interval {100 * low:.0f} to {100 * high:.0f}{sure})"
+
+
+def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
+    if pair.differ:
+        return ""
+    pairs = len(comparisons.pairs)
+    p = f"p {p_value(pair.found.p)}"
+    if pairs > 1:
+        p += f", corrected for all {pairs:,} pairs {p_value(pair.corrected)}"
+    return f"; not to be told apart from it, {p}{_detectable(comparisons, pair)}"
+
+
+def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
+    """What cannot be told from the choice and needs the least memory; among equals, what is trained the shortest."""
+    alike = comparisons.alike(chosen.row.name)
+    cheaper = [
+        cell for cell in alike if cell.row.record.context not in NOT_CHOSEN and _costs(cell.row) < _costs(chosen.row)
+    ]
+    if not cheaper:
+        return
+    least = min(cheaper, key=lambda cell: _costs(cell.row))
+    pair = comparisons.between(chosen.row.name, least.name)
+    assert pair is not None
+    name, share = markdown(least.name), _share(least.row, chosen.row)
+    if not share:
+        return
+    if least.name == UNTRAINED:  # of which it has been said already
+        yield f"{name} needs {share}."
+    else:
+        difference = _points(pair.seen_from(least.name).value, signed=True)
+        yield f"{name} cannot be told apart from it ({difference}{_detectable(comparisons, pair)}) and needs {share}."
+
+
+def _detectable(comparisons: Comparisons, pair: Pair) -> str:
+    """Nothing where all items have the same difference, which leaves nothing to reckon with."""
+    if not comparisons.could_show(pair):
+        return "; too little was measured to show any difference at that level"
+    smallest = comparisons.smallest_difference(pair)
+    return f"; smallest detectable difference {_points(smallest)}" if smallest > 0 else ""
+
+
+def _points(difference: float, *, signed: bool = False) -> str:
+    said = f"{100 * difference:+.0f}" if signed else f"{100 * difference:.0f}"
+    return f"{said} point{'s' * (said.lstrip('+-') != '1')}"
+
+
+def _costs(row: Row) -> tuple[float, float]:
+    """Peak bytes and seconds of training; a run that does not know them is taken for the dearest."""
+    memory = measures.peak_memory(row.record)
+    seconds = measures.number(row.record.training, "seconds") if row.record.training else 0.0
+    return memory if memory is not None else float("inf"), seconds if seconds is not None else float("inf")
+
+
+def _share(row: Row, chosen: Row) -> str:
+    memory, seconds = _costs(row)
+    whole, whole_seconds = _costs(chosen)
+    shares = [("memory", memory, whole), ("training time", seconds, whole_seconds)]
+    known = [(what, own / of) for what, own, of in shares if 0 < own < math.inf and 0 < of < math.inf]
+    return " and ".join(f"{100 * share:.0f} % of its {what}" for what, share in known)

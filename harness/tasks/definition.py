@@ -1,0 +1,406 @@
+"""A Task: what is asked, and how an answer is judged. A task is a folder.
+
+    tasks/ticket_routing/task.yaml            what is asked, how it is scored
+    tasks/ticket_routing/train.jsonl          {"id": "train-17", "text": "The gate controller ...", "label": "harbour"}
+    tasks/ticket_routing/policy.md            the written rules that context=instructed shows
+    tasks/handbook_qa/corpus.jsonl            {"id": "p042", "title": "Ferry Ormen", "text": "..."}
+
+Rows may come from a data set on the hub instead (`source:`), or from a local copy of it (`task.source.path=DIR`).
+A task that `revises` another has its training and validation rows, and a test and documents of its own in which the
+facts have changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from harness.errors import UserError
+from harness.tasks.documents import Passage, read_documents
+from harness.tasks.duplicates import without_copies
+from harness.tasks.metrics import FROM_ANSWERS
+from harness.tasks.reply_rules import Rule, read_rules
+
+SPLITS = ("train", "validation", "test")
+BY_KIND: dict[str, tuple[str, ...]] = {
+    **FROM_ANSWERS,
+    "text": (*FROM_ANSWERS["text"], "rules_kept", "all_rules_kept"),
+    "json": ("field_f1", "exact_json", "valid_json"),
+    "sql": ("execution_accuracy", "valid_sql"),
+}
+"""What each kind of task may have as its primary metric."""
+_FIELDS = {
+    "name", "about", "probes", "prompt", "answer", "answers_field", "query", "kind", "choices", "choices_from",
+    "metric", "evidence", "instructions", "max_new_tokens", "source", "twin", "predicted", "corpus", "revises",
+    "schema", "database", "rules", "abstains", "outdated_field", "leave_out_copies",
+}  # fmt: skip
+_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_JINJA.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task, rendered."""
+
+    id: str
+    prompt: str
+    # the question as the model reads it, without context
+    answer: str
+    # what training teaches
+    answers: tuple[str, ...]
+    # every text that counts as right
+    choices: tuple[str, ...]
+    # the texts to choose from; empty where the kind is not choice
+    query: str
+    # what retrieval searches for
+    evidence: tuple[str, ...]
+    # ids of the gold passages
+    slice: str | None
+    cluster: str | None
+    outdated: tuple[str, ...] = ()
+    # what was right before the facts changed
+    row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    # the row as it was read, for rules that look at it
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its rows; `splits` has train, validation and test, of which train may be empty."""
+
+    name: str
+    about: str
+    probes: str
+    kind: str
+    metric: str
+    max_new_tokens: int
+    instructions: str | None
+    splits: Mapping[str, tuple[Example, ...]]
+    corpus: tuple[Passage, ...]
+    training_corpus: tuple[Passage, ...]
+    # the documents as they were when the training rows were written; the same unless the task revises another
+    data_sha256: str
+    # of the definition, the files beside it, all rows and the corpus, as read
+    schema: Mapping[str, Any] | None = None
+    # JSON Schema of an answer (kind json)
+    databases: Mapping[str, str] = field(default_factory=dict)
+    # SQL scripts by name, on each of which a query must be right (kind sql)
+    rules: tuple[Rule, ...] = ()
+    # what a reply must keep (kind text)
+    abstains: str | None = None
+    # what to answer where the documents do not say
+    twin: str | None = None
+    # the public task that asks the same of a method
+    revises: str | None = None
+    # the task whose training and validation rows these are; the same rows are drawn, so the same weights serve both
+    predicted: tuple[str, ...] = ()
+    # of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    # how many rows of a split are not used since a later split asks the same
+
+    def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
+        """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
+        rows = list(self.splits[split])
+        if most is None or most >= len(rows):
+            return tuple(rows)
+        name = self.name if split == "test" else self.revises or self.name
+        random.Random(f"{seed}:{name}:{split}").shuffle(rows)
+        return tuple(rows[:most])
+
+
+def load_task(folder: Path, source_path: Path | None = None, source_root: Path | None = None) -> Task:
+    """The task in a folder; UserError with file and line where it is malformed.
+
+    `source_path` is a local copy of the rows that the task would take from the hub; `source_root` a folder of such
+    copies, each named as the task's `source: {local: NAME}` says.
+    """
+    definition, homes = _definition(folder)
+    if source_path is None and source_root is not None and (source := definition.get("source")):
+        source_path = source_root / source.get("local", definition["name"])
+    raw = _read_rows(homes, definition, source_path)
+    beside = _Beside.read(homes, definition)
+    _refuse_repeated_ids(raw)
+    splits = {split: _examples(raw[split], definition) for split in SPLITS}
+    read = {split: len(splits[split]) for split in SPLITS}
+    if definition.get("leave_out_copies"):
+        splits = without_copies(splits, question=lambda e: e.query, answer=lambda e: e.answer)
+    if not splits["test"]:
+        raise UserError(f"{folder}: the task has no test rows.")
+    corpus = tuple(_passage(row) for row in raw["corpus"])
+    return Task(
+        name=definition["name"],
+        about=definition.get("about", ""),
+        probes=definition.get("probes", ""),
+        kind=definition["kind"],
+        metric=definition["metric"],
+        max_new_tokens=int(definition.get("max_new_tokens", 16)),
+        instructions=beside.instructions,
+        splits=splits,
+        corpus=corpus,
+        training_corpus=tuple(_passage(row) for row in raw["training_corpus"]) if "training_corpus" in raw else corpus,
+        data_sha256=_sha256(definition, beside, raw),
+        schema=beside.schema,
+        databases=beside.databases,
+        rules=beside.rules,
+        abstains=definition.get("abstains"),
+        twin=definition.get("twin"),
+        revises=_read_yaml(homes[-1] / "task.yaml")["name"] if len(homes) > 1 else None,
+        predicted=tuple(definition.get("predicted", ())),
+        left_out={split: read[split] - len(splits[split]) for split in SPLITS if len(splits[split]) < read[split]},
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row with the place it was read from, for messages: `train.jsonl:17`."""
+
+    place: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """The files that task.yaml names."""
+
+    instructions: str | None
+    schema: dict[str, Any] | None
+    databases: dict[str, str]
+    rules: tuple[Rule, ...]
+
+    @classmethod
+    def read(cls, homes: tuple[Path, ...], definition: Mapping[str, Any]) -> _Beside:
+        instructions = _file(homes, definition, "instructions")
+        schema = _file(homes, definition, "schema")
+        rules = _file(homes, definition, "rules")
+        names = definition.get("database", [])
+        scripts = [_find(homes, "database", name) for name in ([names] if isinstance(names, str) else names)]
+        return cls(
+            instructions=instructions.read_text(encoding="utf-8").strip() if instructions else None,
+            schema=_read_schema(schema) if schema else None,
+            databases={path.name: path.read_text(encoding="utf-8") for path in scripts},
+            rules=read_rules(rules) if rules else (),
+        )
+
+
+def _definition(folder: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """What task.yaml says, and where its files are looked for: its own folder, then that of the task it revises."""
+    own = _read_yaml(folder / "task.yaml")
+    homes: tuple[Path, ...] = (folder,)
+    if revised := own.get("revises"):
+        base, others = _definition(folder / revised)
+        own, homes = {**base, **own}, (folder, *others)
+    _check_definition(folder / "task.yaml", own)
+    return own, homes
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise UserError(f"{path.parent}: not a task folder, it has no task.yaml.")
+    try:
+        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as cause:
+        raise UserError(f"{path}: not YAML: {_one_line(cause)}") from cause
+    if not isinstance(definition, dict):
+        raise UserError(f"{path}: expected fields such as name, prompt, answer, kind, metric.")
+    return definition
+
+
+def _check_definition(path: Path, definition: Mapping[str, Any]) -> None:
+    for name in ("name", "prompt", "answer", "kind", "metric"):
+        if name not in definition:
+            raise UserError(f"{path}: the field {name!r} is missing.")
+    if unknown := sorted(set(definition) - _FIELDS):
+        raise UserError(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}.")
+    kind, metric = definition["kind"], definition["metric"]
+    if kind not in BY_KIND:
+        raise UserError(f"{path}: kind {kind!r} is not one of {', '.join(BY_KIND)}.")
+    if metric not in BY_KIND[kind]:
+        raise UserError(f"{path}: metric {metric!r}; a task of kind {kind} has {', '.join(BY_KIND[kind])}.")
+    if kind == "choice" and not (definition.get("choices") or definition.get("choices_from")):
+        raise UserError(f"{path}: kind choice needs `choices: [...]` or `choices_from: FIELD`.")
+    for needed, whom in (("database", kind == "sql"), ("schema", kind == "json"), ("rules", "rules_kept" in metric)):
+        if whom and not definition.get(needed):
+            raise UserError(f"{path}: {metric} needs `{needed}: FILE`.")
+
+
+def _file(homes: tuple[Path, ...], definition: Mapping[str, Any], field: str) -> Path | None:
+    return _find(homes, field, definition[field]) if definition.get(field) else None
+
+
+def _find(homes: tuple[Path, ...], field: str, name: str) -> Path:
+    for home in homes:
+        if (home / name).exists():
+            return home / name
+    raise UserError(f"{homes[0] / 'task.yaml'}: {field} {name!r}: no such file beside it.")
+
+
+def _read_schema(path: Path) -> dict[str, Any]:
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as cause:
+        raise UserError(f"{path}:{cause.lineno}: not JSON: {cause.msg}.") from cause
+    if not isinstance(schema, dict):
+        raise UserError(f"{path}: a JSON Schema is an object.")
+    return schema
+
+
+def _read_rows(
+    homes: tuple[Path, ...], definition: Mapping[str, Any], source_path: Path | None
+) -> dict[str, list[_Row]]:
+    source = definition.get("source")
+    if source_path is not None and not source_path.is_dir():
+        raise UserError(f"task.source.path={source_path}: no such folder.")
+    if source and source_path is None:
+        return _download(definition["name"], source)
+    data = source_path or homes[0]
+    taught = homes[-1] if len(homes) > 1 else data
+    rows = {
+        "train": _read_jsonl(taught / "train.jsonl", required=False),
+        "validation": _read_jsonl(taught / "validation.jsonl", required=False),
+        "test": _read_jsonl(data / "test.jsonl", required=True),
+        "corpus": _read_corpus(data, definition),
+    }
+    return rows | ({"training_corpus": _read_corpus(taught, definition)} if taught != data else {})
+
+
+def _read_corpus(data: Path, definition: Mapping[str, Any]) -> list[_Row]:
+    """The documents: corpus.jsonl where there is one, or the file or the folder of texts that the task names."""
+    path = data / definition.get("corpus", "corpus.jsonl")
+    if path.is_dir():
+        return [_Row(str(path / row["id"]), row) for row in read_documents(path)]
+    if "corpus" in definition and not path.exists():
+        raise UserError(f"{path}: no such file or folder (task.yaml: corpus).")
+    return _read_jsonl(path, required=False)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file, each with an id; UserError with file and line where one is malformed."""
+    return [row.data for row in _read_jsonl(path, required=True)]
+
+
+def _read_jsonl(path: Path, *, required: bool) -> list[_Row]:
+    if not path.exists():
+        if required:
+            raise UserError(f"{path}: no such file; a task folder needs at least test.jsonl.")
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            data = json.loads(line)
+        except json.JSONDecodeError as cause:
+            raise UserError(f"{place}: not JSON: {cause.msg} at column {cause.colno}.") from cause
+        if not isinstance(data, dict):
+            raise UserError(f"{place}: a row is a JSON object, this is a {type(data).__name__}.")
+        if data.get("id") in (None, ""):
+            raise UserError(f"{place}: the row has no id; every row needs a unique one.")
+        rows.append(_Row(place, data))
+    return rows
+
+
+def _download(name: str, source: Mapping[str, Any]) -> dict[str, list[_Row]]:
+    """Rows from the hub, through the datasets library, mapped to rows with ids by the source's own fields."""
+    from harness.tasks.hub_dataset import download_rows
+
+    rows = download_rows(name, source)
+    return {split: [_Row(f"{name} {split} row {i}", row) for i, row in enumerate(rows[split])] for split in rows}
+
+
+def _examples(rows: Iterable[_Row], definition: Mapping[str, Any]) -> tuple[Example, ...]:
+    templates = {name: _compile(definition[name], name) for name in ("prompt", "answer", "query") if name in definition}
+    templates["choices"] = [_compile(c, "choices") if "{" in str(c) else str(c) for c in definition.get("choices", [])]
+    return tuple(_example(row, definition, templates) for row in rows)
+
+
+def _compile(text: str, field: str) -> Any:
+    try:
+        return _JINJA.from_string(str(text))
+    except TemplateError as cause:
+        raise UserError(f"task.yaml: {field}: not a Jinja template: {_one_line(cause)}") from cause
+
+
+def _example(row: _Row, definition: Mapping[str, Any], templates: Mapping[str, Any]) -> Example:
+    rendered = {name: _render(template, name, row) for name, template in templates.items() if name != "choices"}
+    choices = _choices(row, definition, templates["choices"])
+    if choices and rendered["answer"] not in choices:
+        raise UserError(f"{row.place}: the answer {rendered['answer']!r} is not among the choices.")
+    return Example(
+        id=str(row.data["id"]),
+        prompt=rendered["prompt"],
+        answer=rendered["answer"],
+        answers=_answers(row, definition, rendered["answer"]),
+        choices=choices,
+        query=rendered.get("query", rendered["prompt"]),
+        evidence=_as_strings(row.data.get(definition.get("evidence", ""), ())),
+        slice=row.data.get("slice"),
+        cluster=row.data.get("cluster"),
+        outdated=_as_strings(row.data.get(definition.get("outdated_field", ""), ())),
+        row=row.data,
+    )
+
+
+def _render(template: Any, name: str, row: _Row) -> str:
+    try:
+        return str(template.render(row.data)).strip()
+    except Exception as cause:  # a template may fail in any way; the row and the field are what a user needs
+        raise UserError(f"{row.place}: the template {name!r} fails: {_one_line(cause)}") from cause
+
+
+def _choices(row: _Row, definition: Mapping[str, Any], fixed: list[Any]) -> tuple[str, ...]:
+    if definition["kind"] != "choice":
+        return ()
+    if field := definition.get("choices_from"):
+        if field not in row.data:
+            raise UserError(f"{row.place}: no field {field!r}, from which the choices come.")
+        return _as_strings(row.data[field])
+    return tuple(choice if isinstance(choice, str) else _render(choice, "choices", row) for choice in fixed)
+
+
+def _answers(row: _Row, definition: Mapping[str, Any], answer: str) -> tuple[str, ...]:
+    """All accepted answers: the row's field that `answers_field` names, the taught one always among them."""
+    accepted = _as_strings(row.data.get(definition.get("answers_field", ""), ()))
+    return tuple(dict.fromkeys((answer, *accepted)))
+
+
+def _as_strings(value: Any) -> tuple[str, ...]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(str(v) for v in values)
+
+
+def _passage(row: _Row) -> Passage:
+    if not row.data.get("text"):
+        raise UserError(f"{row.place}: the passage has no text.")
+    return Passage(str(row.data["id"]), str(row.data.get("title", "")), str(row.data["text"]))
+
+
+def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
+    """Ids are unique over all splits, since items are paired by id; corpus ids are their own."""
+    for parts in (SPLITS, ("corpus",), ("training_corpus",)):
+        seen: dict[str, str] = {}
+        for row in (row for part in parts for row in raw.get(part, ())):
+            if first := seen.get(str(row.data["id"])):
+                raise UserError(f"{row.place}: the id {row.data['id']!r} stands already at {first}.")
+            seen[str(row.data["id"])] = row.place
+
+
+def _sha256(definition: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
+    """Content hash that does not depend on where the rows came from."""
+    shown = {name: value for name, value in definition.items() if name not in ("source", "twin", "predicted")}
+    rows = {split: [row.data for row in raw[split]] for split in raw}
+    files = [beside.schema, beside.databases, [repr(rule) for rule in beside.rules]]
+    parts = [shown, beside.instructions, rows, *([files] if any(files) else [])]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def _one_line(cause: Exception) -> str:
+    return " ".join(str(cause).split())

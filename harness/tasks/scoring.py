@@ -1,0 +1,84 @@
+"""How a task judges a completion: every metric of its kind, from the text and the row.
+
+    judge = scorer(task)
+    judge("Answer: Ormen", example)      # {"token_f1": 0.67, "exact_match": 0.0, "contains": 1.0, ...}
+
+A choice is judged by what evaluation.py makes of likelihoods; everything else is text, judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.tasks.definition import Example, Task
+from harness.tasks.metrics import FROM_ANSWERS, METRICS, contains, field_f1, normalise, parse_json, unfenced
+from harness.tasks.reply_rules import judge_rules
+from harness.tasks.sql import Database, same_result
+
+Judge = Callable[[str, Example], dict[str, float]]
+
+
+def scorer(task: Task) -> Judge:
+    """The judge of a task's completions; metrics that a row does not have are absent."""
+    if task.kind == "json":
+        return _json_judge(task)
+    if task.kind == "sql":
+        return _sql_judge(task)
+    named = [METRICS[name] for name in FROM_ANSWERS[task.kind]]
+
+    def judge(completion: str, example: Example) -> dict[str, float]:
+        found = {metric.__name__: metric(completion, example.answers) for metric in named}
+        if task.rules:
+            found |= judge_rules(task.rules, completion, example.row)
+        if task.abstains:
+            found |= _abstention(completion, example, task.abstains, found)
+        if example.outdated:
+            found["outdated"] = _outdated(completion, example)
+        return found
+
+    return judge
+
+
+def _json_judge(task: Task) -> Judge:
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(task.schema or {})
+
+    def judge(completion: str, example: Example) -> dict[str, float]:
+        parsed, fields = parse_json(completion), field_f1(completion, example.answers)
+        return {
+            "field_f1": fields,
+            "exact_json": float(fields == 1.0),
+            "valid_json": float(parsed is not None and validator.is_valid(parsed)),
+        }
+
+    return judge
+
+
+def _sql_judge(task: Task) -> Judge:
+    databases = [Database(script, name) for name, script in task.databases.items()]
+
+    def judge(completion: str, example: Example) -> dict[str, float]:
+        query = unfenced(completion)
+        return {
+            "execution_accuracy": float(any(same_result(databases, query, gold) for gold in example.answers)),
+            "valid_sql": float(all(database.run(query).rows is not None for database in databases)),
+        }
+
+    return judge
+
+
+def _abstention(completion: str, example: Example, phrase: str, found: dict[str, float]) -> dict[str, float]:
+    """What a task that knows unanswerable questions adds: an answer to one of them is unsupported, whatever it says.
+
+    As in SQuAD 2.0 (Rajpurkar et al. 2018) an unanswerable question scores 1 for abstaining and 0 for anything else.
+    """
+    abstained = bool(contains(completion, [phrase]))
+    if normalise(phrase) not in {normalise(answer) for answer in example.answers}:
+        return {"needlessly_abstained": float(abstained)}
+    return {**dict.fromkeys(found, float(abstained)), "unsupported_answer": float(not abstained)}
+
+
+def _outdated(completion: str, example: Example) -> float:
+    """1 where the completion holds the answer that was right before the facts changed, and not the one that is."""
+    return float(bool(contains(completion, example.outdated)) and not contains(completion, example.answers))
