@@ -41,7 +41,7 @@ $(READY_DEV): $(READY)
 demo: $(READY)
 	@echo "The demo: 16 runs, 5 minutes on two fast cores, longer on slow ones. It needs 4 GB of memory and 1 GB of disk"
 	@echo "(results/ here, the converted model in ~/.cache/adaptation-harness), and downloads nothing more."
-	@$(BIN)/harness run experiment=quickstart
+	@HARNESS_MATMUL=$${HARNESS_MATMUL:-auto} $(BIN)/harness run experiment=quickstart
 	@$(BIN)/harness report results/quickstart
 
 test: $(READY_DEV)

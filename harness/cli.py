@@ -6,7 +6,6 @@ Imports are inside the commands, so that `harness --help` and `harness list` ans
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import sys
 from math import isfinite
@@ -17,6 +16,7 @@ import typer
 
 from harness import __version__
 from harness.errors import UserError
+from harness.sweep import quiet
 
 USAGE, NOTHING_FITS = 2, 3
 MODEL = "smollm2-135m-q4"
@@ -77,21 +77,16 @@ def report(
 ) -> None:
     """Tables and figures from results, as markdown, one HTML page and CSV."""
     from harness.progress import Progress
-    from harness.report import helper
+    from harness.records.costs import Prices
+    from harness.report import write_report
+    from harness.report.console import next_steps
 
     progress = Progress("report")
-    with helper.start("harness.report.making:prepared") as maker:  # before the imports, which take a while
-        from harness.records.costs import Prices
-        from harness.report import write_report
-        from harness.report.console import next_steps
-        from harness.report.making import OBJECTS
-
-        gc.set_threshold(OBJECTS)
-        prices, step = Prices(gpu_hour, requests_per_month), progress.labelled("chapters")
-        try:
-            made = write_report(results or ["results"], out, prices, examples=examples, helper=maker, step=step)
-        finally:
-            progress.clear()
+    prices, step = Prices(gpu_hour, requests_per_month), progress.labelled("chapters")
+    try:
+        made = write_report(results or ["results"], out, prices, examples=examples, step=step)
+    finally:
+        progress.clear()
     print(made.table)
     print(f"\n{next_steps((results or ['results'])[0], made.page)}")
 
@@ -122,7 +117,7 @@ def check(
     from harness.check.margins import read_margins
 
     if run:
-        from harness.sweep import quiet  # noqa: F401  # isort: skip  (before the libraries)
+        quiet.silence()
         from harness.sweep.for_check import fill
 
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -195,8 +190,7 @@ def estimate(
     fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    from harness.sweep import quiet  # noqa: F401  # isort: skip  (before the libraries)
-
+    quiet.silence()
     from harness.estimate import fitting, peak_memory, text
     from harness.progress import Progress
     from harness.sweep.compose import compositions
@@ -247,8 +241,7 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong with a task's data, before money is spent on it. Exit code 1 where there is a defect."""
-    from harness.sweep import quiet  # isort: skip  (before the libraries)
-
+    quiet.silence()
     from harness import audit as examine
     from harness.progress import Progress
     from harness.settings import task_folder

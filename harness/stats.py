@@ -11,7 +11,6 @@ are the unit. Over several training seeds, items and seeds both vary: `compare_o
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -340,17 +339,10 @@ def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:
 def seed_variance(values: ArrayLike) -> float:
     """What training seeds add to the variance of a method's mean; shape (seeds, items); 0 where it cannot be known."""
     scores = np.atleast_2d(np.asarray(values, float))
-    return _seed_variance(scores.tobytes(), scores.shape)
-
-
-@functools.lru_cache(256)
-def _seed_variance(scores: bytes, shape: tuple[int, int]) -> float:
-    """Kept, since a method is compared with every other one."""
-    values = np.frombuffer(scores).reshape(shape)
-    seeds, n = shape
+    seeds, n = scores.shape
     if seeds < 2:
         return 0.0
-    return max(0.0, float(values.mean(1).var(ddof=1)) / seeds - _interaction(values) / (seeds * n))
+    return max(0.0, float(scores.mean(1).var(ddof=1)) / seeds - _interaction(scores) / (seeds * n))
 
 
 def _interaction(values: Floats) -> float:
@@ -391,11 +383,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(p_values) - place) * p_values[i]))
         corrected[i] = least
     return corrected
-
-
-def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected so that the expected share of false claims stays under the level (1995)."""
-    return [float(p) for p in _scipy("stats").false_discovery_control(p_values)] if len(p_values) else []
 
 
 # Verdicts and power

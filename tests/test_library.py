@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
-from multiprocessing import active_children
+from multiprocessing import parent_process
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,7 @@ import pytest
 from harness.errors import UserError
 from harness.records import index
 from harness.records.costs import Prices
-from harness.report import making, write_report
-from harness.report.helper import start
+from harness.report import chapter_cache, chapters, write_report
 from tests.invented import quickstart, record, store, table_rows, tables_of
 
 
@@ -71,8 +70,8 @@ def test_a_new_run_is_seen_and_only_its_chapter_is_made_again(tmp_path: Path, mo
     store(tmp_path / "results", *quickstart(), record("zero_shot", task="other"))
     page(tmp_path / "results")
     made = []
-    write = making.write
-    monkeypatch.setattr(making, "write", lambda order: (made.append(order.key.task), write(order))[1])
+    write = chapter_cache.write
+    monkeypatch.setattr(chapter_cache, "write", lambda order: (made.append(order.key.task), write(order))[1])
     store(tmp_path / "results", record("lora", 0.9, rank=64))
     assert table_rows(page(tmp_path / "results"), "lora r64")
     assert made == ["ticket_routing"]
@@ -132,46 +131,39 @@ def test_what_is_asked_for_is_part_of_what_is_kept(tmp_path: Path) -> None:
     assert "(money)" in priced
 
 
-def test_a_helper_makes_the_same_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_counted_for_chapters_that_are_written_alone(tmp_path: Path) -> None:
     root = store(tmp_path / "results", *quickstart())
-    out = tmp_path / "report"
-    write_report(str(root), out)
-    here = files(out)
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("harness.report.helper.cpu_count", lambda: 2)
-    monkeypatch.setattr(making, "write", None)  # so nothing is written in this process
     steps: list[tuple[int, int]] = []
-    with start("harness.report.making:prepared") as helper:
-        write_report(str(root), out, helper=helper, step=lambda *step: steps.append(step))
-    assert files(out) == here
+    for _ in range(2):
+        write_report(str(root), tmp_path / "report", step=lambda *step: steps.append(step))
     assert steps == [(0, 1), (1, 1)]
 
 
-def test_what_a_helper_cannot_read_is_said_as_ever(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", record("lora", 0.5, n=2, rank=8), record("full", 0.6, n=2))
+@pytest.mark.parametrize("tasks", [1, chapter_cache.FEW + 1])
+def test_a_damaged_file_is_named_by_whoever_reads_it(tmp_path: Path, tasks: int) -> None:
+    runs = [record(method, n=2, task=f"task_{i}") for i in range(tasks) for method in ("lora", "full")]
+    root = store(tmp_path / "results", *runs)
     damaged = next(root.rglob("record.json")).with_name("predictions.jsonl")
     damaged.write_text("not json")
-    with (
-        start("harness.report.making:prepared") as helper,
-        pytest.raises(UserError, match=f"{damaged}, line 1: not JSON"),
-    ):
-        write_report(str(root), tmp_path / "report", helper=helper)
+    with pytest.raises(UserError, match=f"{damaged}, line 1: not JSON"):
+        write_report(str(root), tmp_path / "report")
 
 
-def test_many_chapters_are_made_by_several_processes_and_not_by_the_helper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("harness.report.helper.cpu_count", lambda: 2)
-    monkeypatch.setattr(making, "cpu_count", lambda: 2)
-    tasks = [f"task_{i}" for i in range(making.FEW + 1)]
+def test_many_chapters_are_written_by_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(chapter_cache, "write", written_apart)
+    tasks = [f"task_{i}" for i in range(chapter_cache.FEW + 1)]
     root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))
-    with start("harness.report.making:prepared") as helper:
-        said = write_report(str(root), tmp_path / "report", helper=helper).page.read_text()
-        assert helper
-        assert not active_children()
-    assert [line for line in said.splitlines() if line.startswith("## ")] == [
+    text = write_report(str(root), tmp_path / "report").page.read_text()
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [
         *(f"## {task}" for task in tasks), "## Provenance",
     ]  # fmt: skip
+
+
+def written_apart(order: chapters.Order) -> chapters.Chapter:
+    """A chapter, written in a process that a pool has spawned and in no other."""
+    assert parent_process() is not None
+    return chapters.write(order)
 
 
 def test_the_same_method_of_two_folders_stands_in_one_table_under_two_names(tmp_path: Path) -> None:

@@ -89,15 +89,17 @@ def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(tmp_path,
         ("vendor_id\t: GenuineIntel\nflags\t\t: avx2 avx512f avx512dq\n", matmul.TORCH),
     ],
 )
-def test_onednn_is_taken_where_mkl_holds_back(tmp_path, monkeypatch, about, by):
-    monkeypatch.delenv(matmul.VARIABLE, raising=False)
+def test_auto_takes_onednn_if_mkl_holds_back(tmp_path, monkeypatch, about, by):
+    monkeypatch.setenv(matmul.VARIABLE, matmul.AUTO)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     (tmp_path / "cpuinfo").write_text(about + "\nprocessor: 1\n")
     monkeypatch.setattr(matmul, "PROCESSORS", tmp_path / "cpuinfo")
     assert matmul.chosen() == by
+    monkeypatch.delenv(matmul.VARIABLE)
+    assert matmul.chosen() == matmul.TORCH
 
 
 def test_a_wrong_name_is_said(monkeypatch):
     monkeypatch.setenv(matmul.VARIABLE, "openblas")
-    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are oneDNN and torch"):
+    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are torch, oneDNN and auto"):
         matmul.chosen()

@@ -15,7 +15,6 @@ from statsmodels.stats.weightstats import DescrStatsW
 from harness.stats import (
     Interval,
     Z,
-    benjamini_hochberg,
     compare,
     compare_over_seeds,
     holm,
@@ -265,11 +264,10 @@ def test_one_sided_p_is_half_of_the_two_sided_one() -> None:
 # Many
 
 
-@pytest.mark.parametrize(("ours", "method"), [(holm, "holm"), (benjamini_hochberg, "fdr_bh")])
-def test_corrections_agree_with_statsmodels(ours: object, method: str) -> None:
+def test_holm_agrees_with_statsmodels() -> None:
     p_values = [0.001, 0.04, 0.03, 0.9, 0.012, 0.012]
-    assert ours(p_values) == pytest.approx(multipletests(p_values, method=method)[1], abs=1e-8)  # type: ignore[operator]
-    assert ours([]) == []  # type: ignore[operator]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-8)
+    assert holm([]) == []
 
 
 def test_identical_methods_are_rarely_told_apart() -> None:

@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from trl import SFTConfig, SFTTrainer
 
 from harness.adaptation import allowed_targets
-from harness.adaptation.batches import IGNORED, Layout, Rows, keeps_rows_apart
+from harness.adaptation.batches import IGNORED, Layout, Rows
 from harness.adaptation.peft_model import cuts_off_checkpoints, parameters
 from harness.measurement.flops import Matrices
 from harness.measurement.meter import Meter, now, summary
@@ -54,9 +54,7 @@ def train(
             train_dataset=rows.dataset(),
             eval_dataset=validation.dataset() if len(validation) else None,
             processing_class=base.tokenizer,
-            data_collator=Layout(
-                base.tokenizer.pad_token_id, Matrices.of(base.model) if keeps_rows_apart(base.model) else None
-            ),
+            data_collator=Layout.of(base),
             callbacks=callbacks,
             optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
         )

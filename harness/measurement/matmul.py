@@ -1,8 +1,11 @@
-"""Products of float32 matrices on a CPU: by oneDNN where MKL leaves half of the processor unused.
+"""Products of float32 matrices on a CPU: torch's own, or on request by oneDNN, which some processors need.
 
 torch multiplies float32 matrices by MKL, which takes its AVX-512 code on Intel's processors alone: an AMD processor
 that has AVX-512 runs the AVX2 code. oneDNN, which torch ships too and takes for bfloat16 and convolutions, asks the
-processor what it can do. Both compute in float32; sums are rounded in another order. What it brings: LOG.md.
+processor what it can do. Both compute in float32; sums are rounded in another order. What it brings: docs/speed.md.
+
+A measuring tool does not change what it measures, so torch is the default; HARNESS_MATMUL asks for something else, and
+the record says by what a run multiplied.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 
-ONEDNN, TORCH = "oneDNN", "torch"
+ONEDNN, TORCH, AUTO = "oneDNN", "torch", "auto"
 VARIABLE = "HARNESS_MATMUL"
 PROCESSORS = Path("/proc/cpuinfo")
 _LEAST = 2**19  # multiplications below which calling oneDNN costs more than it saves
@@ -27,14 +30,16 @@ _library: Any = None
 
 
 def chosen() -> str:
-    """oneDNN or torch: what the environment variable says, else what suits the processor. Part of a run's identity.
+    """torch; oneDNN if the variable says so, or says auto and the processor gains from it. Part of a run's identity.
 
-    UserError where the variable says anything else.
+    UserError if the variable says anything else.
     """
-    asked = os.environ.get(VARIABLE)
-    if asked and asked not in (ONEDNN, TORCH):
-        raise UserError(f"{VARIABLE}={asked}: known are {ONEDNN} and {TORCH}.")
-    return asked or (ONEDNN if _amd_with_avx512() else TORCH)
+    asked = os.environ.get(VARIABLE) or TORCH
+    if asked not in (TORCH, ONEDNN, AUTO):
+        raise UserError(f"{VARIABLE}={asked}: known are {TORCH}, {ONEDNN} and {AUTO}.")
+    if asked == AUTO:
+        return ONEDNN if _amd_with_avx512() else TORCH
+    return asked
 
 
 def use_chosen() -> None:

@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +14,8 @@ from numpy.typing import NDArray
 
 from harness.records.record import PREDICTIONS_FILE, StoredRecord, read_lines
 
+RIGHT = 0.5
+"""A score from which an answer counts as right."""
 KEPT = 2**15
 """Runs whose scores are kept in memory; of 200 items each they take some 50 MiB."""
 
@@ -81,7 +82,7 @@ def _read(path: Path, _changed: int, _size: int) -> Scores | None:
         return None
     scored.sort(key=attrgetter("id"))
     values = np.array([line.score for line in scored], float)
-    return Scores(_one(tuple([line.id for line in scored])), values, _one(tuple([line.cluster for line in scored])))
+    return Scores(tuple([line.id for line in scored]), values, tuple([line.cluster for line in scored]))
 
 
 class _Line(msgspec.Struct):
@@ -101,14 +102,3 @@ def _lines(path: Path) -> list[_Line]:
         return _LINES.decode_lines(path.read_bytes())
     except (msgspec.MsgspecError, UnicodeDecodeError):  # a number that is none, or a file that is damaged
         return [_Line(line["id"], line.get("score"), line.get("cluster")) for line in read_lines(path)]
-
-
-_known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-
-
-def _one(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The same object for equal values: all runs of a task have the same items."""
-    return _known.setdefault(values, values)
-
-
-RIGHT = 0.5

@@ -17,8 +17,7 @@ from harness.records.costs import Prices
 from harness.records.index import Found, Header, Key, scan
 
 if TYPE_CHECKING:
-    from harness.report.helper import Helper
-    from harness.report.making import Step
+    from harness.report.chapter_cache import Step
 
 
 __all__ = ["Report", "write_report"]
@@ -37,7 +36,6 @@ def write_report(
     prices: Prices = Prices(),  # noqa: B008
     *,
     examples: bool = True,
-    helper: Helper | None = None,
     step: Step = lambda done, total: None,
 ) -> Report:
     """Write `report.md`, `figures/*.svg`, `report.html` and `records.csv`.
@@ -45,12 +43,11 @@ def write_report(
     `selectors`: one or several results folders with filters; runs of several that may be compared stand in one table.
     `out` is reports/<names of the results folders> where it is not given. UserError where a results folder is missing,
     holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether rows,
-    with what each method answered, may be shown. `helper` makes a few chapters, this process where there is none;
-    `step` is told how many of those that are to be made are.
+    with what each method answered, may be shown. `step` is told how many of the chapters to write are written.
     """
     from harness.report import console
+    from harness.report.chapter_cache import make
     from harness.report.chapters import Options, Order
-    from harness.report.making import make
     from harness.report.page import render
     from harness.report.spreadsheet import write_csv
 
@@ -60,7 +57,7 @@ def write_report(
     baselines = list(dict.fromkeys(one for path in found.baselines for one in read_baselines(path)))
     options = Options(prices, examples)
     orders = [Order(key, headers, baselines, options) for key, headers in _placed(found).items()]
-    chapters = make(orders, found.cache, helper, step)
+    chapters = make(orders, found.cache, step)
     text, html = render(chapters, name, found.left_out)
     out.mkdir(parents=True, exist_ok=True)
     write_csv([chapter.sheet for chapter in chapters], out / "records.csv")

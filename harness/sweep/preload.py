@@ -1,27 +1,28 @@
-"""What a fork server imports once, quietly: the libraries of every run, which a forked child then has at once.
+"""What the fork server imports, so that a forked run has its libraries at once. The import is the point: it loads them.
 
-A server in which CUDA is initialised must not be forked, so nothing here may touch the device (`processes` checks it).
+A server in which CUDA is initialised must not be forked, so nothing here may touch the device (`worker` checks it).
 """
 
-from harness.sweep import quiet  # isort: skip  (before the libraries)
+from __future__ import annotations
 
-from harness.measurement.cpu_allocator import manage_memory  # isort: skip  (before torch allocates anything)
+import gc
+from importlib import import_module
 
-manage_memory()
+from harness.measurement import cpu_allocator, matmul
+from harness.sweep import quiet
 
-import gc  # noqa: E402
+LIBRARIES = ("torch", "transformers", "datasets", "peft", "trl", "faiss", "sentence_transformers")
 
-import datasets  # noqa: E402, F401
-import faiss  # noqa: E402, F401
-import peft  # noqa: E402, F401
-import sentence_transformers  # noqa: E402, F401
-import torch  # noqa: E402, F401
-import transformers  # noqa: E402, F401
-import trl  # noqa: E402, F401
 
-from harness.measurement import matmul  # noqa: E402
+def _load() -> None:
+    quiet.silence()
+    cpu_allocator.manage_memory()  # before torch allocates anything
+    for name in (*LIBRARIES, "harness.run", "harness.adaptation.train"):
+        import_module(name)
+    quiet.silence_bars()
+    matmul.use_chosen()
+    gc.collect()
+    gc.freeze()  # a run's collections need not look at the libraries' million objects
 
-quiet.silence_bars()
-matmul.use_chosen()
-gc.collect()
-gc.freeze()  # the libraries' million objects are no garbage of a run: its collections need not look at them
+
+_load()
