@@ -33,7 +33,8 @@ from harness.embedding import packaged_embedder
 from harness.measurement import matmul
 from harness.measurement.machine import describe_device
 from harness.models import loading
-from harness.records.record import Record, load_records
+from harness.records.reading import load_records
+from harness.records.record import Record
 from harness.sweep.compose import compositions
 from harness.tasks.definition import Example
 
@@ -389,9 +390,9 @@ def records(folder: str) -> list[Record]:
 
 
 def scored(record: Record) -> float:
-    if not record.quality:
+    if not record.quality or record.quality.value is None:
         sys.exit(f"{record.task} {record.method}: {record.status}, {record.error}")
-    return float(record.quality["value"])
+    return record.quality.value
 
 
 def plain(example: Example) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import tempfile
 from dataclasses import dataclass
 
 from harness.measurement.machine import describe_device
-from harness.records.record import Record, load_records
+from harness.records.reading import load_records
+from harness.records.record import Record
 
 FAR, UNDER = 0.15, 0.05
 STEPS = 2
@@ -75,9 +76,9 @@ def run(cell: Cell) -> Record:
 
 def peaks(record: Record) -> tuple[int, int, int]:
     """Measured and estimated bytes, and tokens of a row."""
-    assert record.training is not None
-    estimated = record.training["estimated"]
-    return record.training["peak_memory_bytes"], estimated["train_peak_bytes"], estimated["tokens"]
+    training = record.training
+    assert training and training.estimated and training.peak_memory_bytes
+    return int(training.peak_memory_bytes), int(training.estimated.train_peak_bytes), int(training.estimated.tokens)
 
 
 if __name__ == "__main__":

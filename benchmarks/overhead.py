@@ -18,7 +18,7 @@ import tempfile
 import time
 
 from harness.measurement.machine import describe_device
-from harness.records.record import load_records
+from harness.records.reading import load_records
 
 COMPUTING = ("training", "tuning", "validation", "inference", "latency", "retention")
 

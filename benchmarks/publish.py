@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import files
-from harness.records.record import (
+from harness.records.reading import (
     PREDICTIONS_FILE,
     RECORD_FILE,
     VALIDATION_FILE,

@@ -24,7 +24,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from harness.paths import TASKS
-from harness.records.record import load_records
+from harness.records.reading import load_records
 from harness.tasks.definition import load_task
 
 METHODS = "zero_shot,few_shot,lora,full"

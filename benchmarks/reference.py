@@ -17,7 +17,8 @@ import shlex
 import subprocess
 import sys
 
-from harness.records.record import Record, load_records
+from harness.records.reading import load_records
+from harness.records.record import Record
 
 OTHER_PROMPTS = (["method=few_shot", "context.k=8"], ["method=rag", "context.k=1"])
 QUALITY_ALONE = ["measure.latency_requests=0", "measure.merged_items=0"]
@@ -54,7 +55,7 @@ def again(record: Record) -> list[str]:
     """The method alone, at the rate that was chosen for it."""
     named = f"{record.method}_r{record.rank}" if record.method == "lora" else record.method
     if record.training:
-        return [f"method={named}", f"++training.learning_rate={record.training['learning_rate']:g}"]
+        return [f"method={named}", f"++training.learning_rate={record.training.learning_rate:g}"]
     return [f"method={named}", f"context.k={record.config['context']['k']}"]
 
 

@@ -21,8 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness.measurement.machine import describe_device
-from harness.records.record import PREDICTIONS_FILE, RECORD_FILE, Record
+from harness.records.reading import PREDICTIONS_FILE, RECORD_FILE
+from harness.records.record import Record
 from harness.stats import interval
 
 MIB = 2**20
@@ -89,7 +92,7 @@ def invented(
     assert found is not None
     quality = {"metric": "accuracy", "value": found.value, "low": found.low, "high": found.high, "n": found.n}
     memory = int((600 + 10 * rank + draw.random()) * MIB)
-    return Record(
+    values = dict(
         run_id=f"{draw.getrandbits(40):010x}-synth",
         status="ok",
         task=task,
@@ -122,6 +125,7 @@ def invented(
         config={"task": {"name": task}, "seed": seed, "training": {"learning_rate": 1e-3, "epochs": 2}},
         overrides=[f"task={task}", f"model={model}", f"method={method}", f"rank={rank}", f"seed={seed}"],
     )
+    return msgspec.convert(values, Record)
 
 
 def show(name: str, root: Path) -> None:

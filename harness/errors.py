@@ -9,3 +9,7 @@ class UserError(Exception):
 
 class NotApplicable(Exception):
     """A cell of a sweep that makes no sense (RAG on a task without documents); skipped and listed, never failed."""
+
+
+class Diverged(Exception):
+    """The loss of a training is no longer a number."""

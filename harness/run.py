@@ -18,7 +18,7 @@ from harness.adaptation import peft_model
 from harness.adaptation.tuning import adapt
 from harness.contexts.context import bind
 from harness.estimate.peak_memory import of_run
-from harness.inference.evaluate import Predictions, Respondent, answer, quality, retrieval
+from harness.inference.evaluate import Predictions, Respondent, answer, quality, retrieval, score
 from harness.inference.forgetting import retention
 from harness.inference.latency import latency, merged, prefix_cached
 from harness.measurement.cpu_allocator import keep_freed
@@ -28,7 +28,7 @@ from harness.measurement.meter import LEAST_REQUESTS, Meter, now
 from harness.models import loading
 from harness.models.loading import Base
 from harness.progress import Progress
-from harness.records.record import Record
+from harness.records.record import Inference, Record, Training
 from harness.settings import Settings
 
 
@@ -54,9 +54,10 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             before = task.training_corpus
             shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
 
-    base, training, tried = adapt(settings, task, shown, pool, validation, meter, progress)
+    adapted = adapt(settings, task, shown, pool, validation, meter, progress)
+    base, training = adapted.base, adapted.training
     if training and settings.measure["estimate"]:
-        training["estimated"] = of_run(settings, training)
+        training = replace(training, estimated=of_run(settings, training))
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
@@ -69,7 +70,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     with meter.spending("latency"):
         cached = prefix_cached(respondent, test)
     with meter.spending("validation"):
-        answered = tried if shown is context else []  # while a learning rate was chosen
+        answered = adapted.validated if shown is context else []  # while a learning rate was chosen
         checked = answered or answer(respondent, validation, "answering validation")
     with meter.spending("retention"):
         forgotten = retention(settings, base, progress) if settings.probes_retention else None
@@ -82,25 +83,25 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         planned,
         status="ok",
         quality=quality(task, predictions),
-        validation=quality(task, checked, brief=True) if checked else None,
+        validation=score(task, checked) if checked else None,
         training=training,
-        inference={
-            "latency_ms": timed["latency_ms"],
-            "first_token_ms": timed["first_token_ms"],
-            "per_token_ms": timed["per_token_ms"],
-            "fixed": timed["fixed"],
-            "prefix_cached": cached,
-            "merged": folded,
-            "items_per_second": len(test) / seconds,
-            "prompt_tokens": asked,
-            "completion_tokens": said,
-            "flops_per_item": flops.forward(asked + said, asked + said) if asked and said else None,
-            "trimmed_items": sum(prediction["demonstrations_left_out"] > 0 for prediction in predictions),
-            "peak_memory_bytes": meter.headline("infer"),
-        },
-        retrieval=retrieval(context, test, timed),
+        inference=Inference(
+            latency_ms=timed.requests.latency_ms,
+            first_token_ms=timed.requests.first_token_ms,
+            per_token_ms=timed.requests.per_token_ms,
+            fixed=timed.fixed,
+            prefix_cached=cached,
+            merged=folded,
+            items_per_second=len(test) / seconds,
+            prompt_tokens=asked,
+            completion_tokens=said,
+            flops_per_item=flops.forward(asked + said, asked + said) if asked and said else None,
+            trimmed_items=sum(prediction["demonstrations_left_out"] > 0 for prediction in predictions),
+            peak_memory_bytes=meter.headline("infer"),
+        ),
+        retrieval=retrieval(context, test, timed.retrieval_ms),
         retention=forgotten,
-        memory=meter.as_record(),
+        memory=meter.memory(),
         seconds=meter.seconds(now() - began),
         contaminated=contaminated(meter, settings.measure, training),
         environment=describe_environment(task.data_sha256, started),
@@ -118,13 +119,13 @@ def _mean(predictions: Predictions, field: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def contaminated(meter: Meter, measure: dict[str, Any], training: dict[str, Any] | None = None) -> dict[str, list[str]]:
+def contaminated(meter: Meter, measure: dict[str, Any], training: Training | None = None) -> dict[str, list[str]]:
     """By figure, what disturbed it or makes too little of it; training's is copied with the figures where shared."""
     found, requests = meter.contaminated(), measure["latency_requests"]
     if meter.kind == "rss" and not measure["exact_memory"]:
         found["memory"] = [*found.get("memory", ()), "freed memory was kept, so the peak is too high"]
-    if training and training.get("contaminated"):
-        found["training"] = training["contaminated"]
+    if training and training.contaminated:
+        found["training"] = training.contaminated
     if not requests:
         found["memory"] = [*found.get("memory", ()), "no single request was made, so answering one is not in the peak"]
     elif requests < LEAST_REQUESTS:

@@ -22,6 +22,7 @@ from harness.contexts.context import KNOBS
 from harness.errors import UserError
 from harness.measurement import matmul
 from harness.measurement.machine import device_kind
+from harness.measurement.readings import Environment
 from harness.records.record import Record
 from harness.tasks.definition import Task, load_task
 
@@ -176,7 +177,7 @@ class Settings:
             rank=self.adaptation.rank,
             seed=self.seed,
             experiment=self.experiment or RUNS,
-            environment={"data_sha256": task.data_sha256},
+            environment=Environment(data_sha256=task.data_sha256),
             predicted=list(task.predicted),
             config=self.redacted(),
         )

@@ -16,11 +16,13 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from statistics import NormalDist
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Number = int | float
+"""A count; of several seeds their mean."""
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
 POWER = 0.8
@@ -421,6 +423,29 @@ def needed_error(difference: float, power: float = POWER) -> float:
 
 def _reach(power: float) -> float:
     return Z + NormalDist().inv_cdf(power)
+
+
+@final
+@dataclass(frozen=True)
+class Summary:
+    """Repeated measurements in a few numbers."""
+
+    p50: float
+    mean: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    spread: float | None = None
+    """Distance of the quartiles over the median."""
+    n: Number | None = None
+
+
+def summary(values: Sequence[float]) -> Summary | None:
+    """None without a value."""
+    if not values:
+        return None
+    p25, p50, p75, p95, p99 = (float(value) for value in np.percentile(values, [25, 50, 75, 95, 99]))
+    spread = (p75 - p25) / p50 if p50 else 0.0
+    return Summary(p50, float(np.mean(values)), p95, p99, spread, len(values))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import io
 import json
 import random
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -75,7 +74,7 @@ def two(root: Path, better: int, worse: int, n: int = N, **changes: Any) -> Path
     """Full fine-tuning and a candidate, one checkpoint each, on one task."""
     base = answers(n * 7 // 10, n)
     write(root / "a", record("full", n=n), base)
-    write(root / "b", replace(record("lora", n=n, rank=8), **changes), changed(base, better, worse))
+    write(root / "b", record("lora", n=n, rank=8, **changes), changed(base, better, worse))
     return root
 
 

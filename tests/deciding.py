@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from typer.testing import CliRunner
 
 from harness.cli import app
 from harness.decide import Limits, decide
-from harness.records.record import PREDICTIONS_FILE, VALIDATION_FILE, Record, load_records
-from tests.invented import record, store
+from harness.records.reading import PREDICTIONS_FILE, VALIDATION_FILE, Record, load_records
+from tests.invented import record, revised, store
 
 Run = tuple[Record, Sequence[float], Sequence[float]]
 # a record, its scores on test and on validation
@@ -24,9 +23,9 @@ def answered(root: Path, runs: Sequence[Run]) -> str:
     """Records with their answers to test and validation items, whose means they have."""
     fitted = []
     for number, (run, test, validation) in enumerate(runs):
-        quality = {**(run.quality or {}), "value": sum(test) / len(test), "n": len(test)}
-        chosen = {**(run.validation or {}), "value": sum(validation) / len(validation), "n": len(validation)}
-        fitted.append(replace(run, quality=quality, validation=chosen, run_id=f"run-{number}"))
+        quality = {"value": sum(test) / len(test), "n": len(test)}
+        chosen = {"value": sum(validation) / len(validation), "n": len(validation)}
+        fitted.append(revised(run, quality=quality, validation=chosen, run_id=f"run-{number}"))
     store(root, *fitted)
     for stored in load_records(str(root)):
         _, *scores = runs[int(stored.record.run_id.split("-")[1])]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harness import stats
+from harness.measurement.readings import Environment
 from harness.records.costs import Prices
-from harness.records.record import Record
+from harness.records.record import Failure, Record
 from harness.report import write_report
 
 MIB = 2**20
@@ -19,6 +22,19 @@ PARAMETERS = 134_515_008
 def estimate(value: float, n: int) -> dict[str, Any]:
     found = stats.wilson(round(value * n), n)
     return {"metric": "accuracy", "value": found.value, "low": found.low, "high": found.high, "n": n}
+
+
+def made(**values: Any) -> Record:
+    """A record from values as its file has them; parts may be given as they are, or as dicts."""
+    parts = {name: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for name, v in values.items()}
+    return msgspec.convert(parts, Record)
+
+
+def revised(record: Record, **values: Any) -> Record:
+    """A record with other values; of a part that is given as a dict only what it names is another."""
+    before = asdict(record)
+    merged = {n: (before[n] or {}) | v if isinstance(v, dict) and n != "config" else v for n, v in values.items()}
+    return made(**before | merged)
 
 
 def training(rank: int | None, seconds: float, trainable: int | None = None) -> dict[str, Any]:
@@ -65,7 +81,7 @@ def record(
     merged = {"latency_ms": {"p50": p50 * 0.8, "p95": p50, "mean": p50 * 0.85, "n": 20}, "quality": None}
     data = str(changes.pop("data", "3f9a0c" + "0" * 58))
     seed = changes.get("seed", 0)
-    whole = Record(
+    values: dict[str, Any] = dict(
         run_id=f"{method}-{rank}-{seed}-{n}-9e1f",
         status="ok",
         task="ticket_routing",
@@ -114,7 +130,7 @@ def record(
         },
         config={"task": {"name": "ticket_routing"}, "seed": seed, "max_eval_examples": None},
     )
-    return replace(whole, **changes)
+    return made(**values | changes)
 
 
 def failed(method: str, status: str, message: str, rank: int | None = None) -> Record:
@@ -129,8 +145,8 @@ def failed(method: str, status: str, message: str, rank: int | None = None) -> R
         training=None,
         inference=None,
         memory=None,
-        environment={},
-        error={"type": "RuntimeError", "message": message, "traceback": "..."},
+        environment=Environment(),
+        error=Failure("RuntimeError", message, "..."),
     )
 
 
@@ -141,7 +157,7 @@ def on(rows: int, *records: Record) -> list[Record]:
             r,
             run_id=f"{r.run_id}-{rows}",
             config={**r.config, "max_train_examples": rows},
-            training={**r.training, "examples": rows} if r.training else None,
+            training=replace(r.training, examples=rows) if r.training else None,
         )
         for r in records
     ]

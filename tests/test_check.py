@@ -16,7 +16,7 @@ from harness.check.paired import Paired, weigh
 from harness.tasks.definition import BY_KIND
 from harness.tasks.metrics import HIGHER_IS_BETTER
 from tests.checking import N, answers, checked, run, seeded, two, write
-from tests.invented import failed, record, store
+from tests.invented import failed, record, revised, store
 
 # Verdicts and exit codes
 
@@ -97,18 +97,18 @@ def test_seeds_that_train_at_the_rate_another_chose_are_one_method(tmp_path: Pat
     two(tmp_path, 5, 5)
     base = record("lora", n=N, rank=8)
     assert base.training
-    chosen = base.training["learning_rate"]
+    chosen = base.training.learning_rate
     for seed, rate in ((1, [chosen, 1e-2]), (2, chosen), (3, [chosen, 1e-2])):
         one = record("lora", n=N, rank=8, seed=seed)
         write(tmp_path / "c", replace(one, config={**one.config, "training": {"learning_rate": rate}}), answers(350))
     assert check(f"{tmp_path}/a", f"{tmp_path}/c").seeds["candidate"] == 3
     for seed, best in ((0, 1e-4), (1, 1e-2)):
         one = record("prefix", n=N, seed=seed, config={"training": {"learning_rate": [1e-4, 1e-2]}})
-        write(tmp_path / "d", replace(one, training={**(one.training or {}), "learning_rate": best}), answers(350))
+        write(tmp_path / "d", revised(one, training={"learning_rate": best}), answers(350))
     assert check(f"{tmp_path}/a", f"{tmp_path}/d").seeds["candidate"] == 2, "each seed chose among the same rates"
     other = replace(record("lora", n=N, rank=8, seed=4), config={**base.config, "training": {"learning_rate": 0.5}})
     assert other.training
-    write(tmp_path / "c", replace(other, training={**other.training, "learning_rate": 0.5}), answers(350))
+    write(tmp_path / "c", revised(other, training={"learning_rate": 0.5}), answers(350))
     assert "several methods" in run("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/c")[2]
 
 

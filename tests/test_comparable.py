@@ -10,7 +10,7 @@ import pytest
 
 from harness.records.record import Record
 from tests.checking import N, answers, changed, checked, two, write
-from tests.invented import record
+from tests.invented import record, revised
 
 
 def with_model(run: Record, **settings: Any) -> Record:
@@ -21,11 +21,11 @@ def with_model(run: Record, **settings: Any) -> Record:
     ("change", "said"),
     [
         (
-            lambda r: replace(r, environment={**r.environment, "data_sha256": "ff00"}),
+            lambda r: revised(r, environment={"data_sha256": "ff00"}),
             "other data: the baseline has 3f9a0c",
         ),
         (
-            lambda r: replace(r, quality={**(r.quality or {}), "metric": "exact_match"}),
+            lambda r: revised(r, quality={"metric": "exact_match"}),
             "other metric: the baseline has accuracy, the candidate exact_match",
         ),
         (lambda r: replace(r, model="llama"), "other model: the baseline has smollm2-135m-q4, the candidate llama"),
@@ -46,7 +46,7 @@ def test_what_is_not_comparable_is_refused_with_the_difference(tmp_path: Path, c
 def test_a_metric_of_no_stated_direction_is_refused(tmp_path: Path) -> None:
     for side, method in (("a", "full"), ("b", "prefix")):
         one = record(method, n=N)
-        write(tmp_path / side, replace(one, quality={**(one.quality or {}), "metric": "perplexity"}), answers(300))
+        write(tmp_path / side, revised(one, quality={"metric": "perplexity"}), answers(300))
     code, data = checked(tmp_path)
     assert code == 4
     assert "whether more of it is better is not stated" in data["tasks"][0]["remarks"][0]

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.records.cohorts import gather
-from harness.records.record import PREDICTIONS_FILE, Record, load_records
+from harness.records import measures
+from harness.records.cohorts import Row, gather
+from harness.records.costs import training_seconds
+from harness.records.reading import PREDICTIONS_FILE, load_records
+from harness.records.record import Record, Retention, Retrieval
 from harness.report import write_report
 from harness.report.comparisons import Comparisons
 from harness.stats import holm, interval_over_seeds, mcnemar
-from tests.invented import MIB, record, store, table_rows
+from tests.invented import MIB, record, revised, store, table_rows
 
 N = 120
 
@@ -59,6 +62,11 @@ def three(root: Path) -> Path:
             (record("lora", 92 / N, 0.7, memory=988, rank=8, seconds=200), lora),
         ],
     )
+
+
+def value(row: Row) -> float | None:
+    quality = measures.quality(row.record)
+    return quality and quality.value
 
 
 def test_pairs_are_compared_item_by_item_and_corrected_together(tmp_path: Path) -> None:
@@ -185,14 +193,14 @@ def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(
     (cohort,) = gather(load_records(str(scored(tmp_path, runs))), [])
     (row,) = cohort.rows
     assert [run.record.seed for run in row.runs] == [0, 1, 2]
-    quality = row.record.quality or {}
+    quality = row.record.quality
     expected = interval_over_seeds([scores for _, scores in runs])
     assert expected is not None
-    assert (quality["value"], quality["low"], quality["high"]) == pytest.approx((0.6, expected.low, expected.high))
+    assert quality and (quality.value, quality.low, quality.high) == pytest.approx((0.6, expected.low, expected.high))
     alone = interval_over_seeds([runs[1][1]])
     assert alone is not None
     assert expected.high - expected.low > 1.5 * (alone.high - alone.low), "seeds vary more than items here"
-    assert (row.record.memory or {})["train"]["allocated"] == 920 * MIB, "what a machine must have"
+    assert measures.training_memory(row.record) == 920 * MIB, "what a machine must have"
 
 
 def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_path: Path) -> None:
@@ -200,7 +208,7 @@ def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_pat
     diverged = record("lora", 0.0, rank=8, seed=2, status="diverged")
     (cohort,) = gather(load_records(str(store(tmp_path, *fine, diverged))), [])
     assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 2)", 1)]
-    assert (cohort.rows[0].record.quality or {})["value"] == 0.5
+    assert value(cohort.rows[0]) == 0.5
 
 
 def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> None:
@@ -221,7 +229,7 @@ def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path
     disturbed = record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})
     (cohort,) = gather(load_records(str(store(tmp_path, exact, disturbed))), [])
     (row,) = cohort.rows
-    assert (row.record.memory or {})["train"]["allocated"] == 900 * MIB
+    assert measures.training_memory(row.record) == 900 * MIB
     assert not row.record.contaminated
 
 
@@ -229,17 +237,15 @@ def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Pat
     """Also where the first seed was disturbed: a mean over two processors is a figure of neither."""
     here = record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
     there = record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
-    there = replace(
-        there, environment={**there.environment, "device": "CPU: another"}, retrieval={"index_seconds": 50.0}
-    )
-    here = replace(here, retrieval={"index_seconds": 5.0})
+    there = revised(there, environment={"device": "CPU: another"}, retrieval={"index_seconds": 50.0})
+    here = revised(here, retrieval={"index_seconds": 5.0})
     root = store(tmp_path, here, there)
     (cohort,) = gather(load_records(str(root)), [])
     (row,) = cohort.rows
-    assert (row.record.quality or {})["value"] == 0.6
-    assert (row.record.training or {})["seconds"] == 100
-    assert row.record.retrieval == {"index_seconds": 5.0}
-    assert (row.record.memory or {})["train"]["allocated"] == 900 * MIB
+    assert value(row) == 0.6
+    assert training_seconds(row.record) == 100 + 2 * 100
+    assert row.record.retrieval == Retrieval(index_seconds=5.0)
+    assert measures.training_memory(row.record) == 900 * MIB
     assert row.record.contaminated == {"memory": ["swapped"]}
     page = write_report(str(root), tmp_path / "report").page.read_text()
     assert "Some seeds were run on CPU: another: of those only the quality is used." in page
@@ -250,9 +256,9 @@ def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_pat
         record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})
         for seed, rate in ((0, [2e-4, 1e-3, 4e-5]), (1, 2e-4))
     )
-    taken = replace(taken, training={**(taken.training or {}), "tried": None})
+    taken = revised(taken, training={"tried": None})
     other = record("lora", rank=8, seed=2, config={"training": {"learning_rate": 5e-2}})
-    other = replace(other, training={**(other.training or {}), "tried": None, "learning_rate": 5e-2})
+    other = revised(other, training={"tried": None, "learning_rate": 5e-2})
     (cohort,) = gather(load_records(str(store(tmp_path, tuned, taken, other))), [])
     assert sorted(len(row.runs) for row in cohort.rows) == [1, 2]
 
@@ -268,7 +274,7 @@ def test_the_ends_of_an_interval_have_no_mean_over_seeds(tmp_path: Path) -> None
     kept = {"change": -0.02, "low": -0.04, "high": 0.0, "n": 60}
     runs = [record("lora", 0.5, rank=8, seed=seed, retention=kept) for seed in (0, 1)]
     (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
-    assert cohort.rows[0].record.retention == {"change": -0.02, "low": None, "high": None, "n": 60}
+    assert cohort.rows[0].record.retention == Retention(change=-0.02, n=60)
 
 
 def test_what_could_have_been_found_shares_its_level_among_the_pairs_as_the_verdicts_do(tmp_path: Path) -> None:
@@ -307,16 +313,16 @@ def test_what_one_seed_measured_for_all_is_no_third_of_it(tmp_path: Path) -> Non
     """One seed tries the rates and asks single requests, the others take its choice and are asked for quality alone."""
     runs = [record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
     runs = [
-        replace(
+        revised(
             run,
-            training={**(run.training or {}), "tuning_seconds": spent},
+            training={"tuning_seconds": spent},
             seconds={"training": 60.0 + spent, "latency": spent or 2e-5},
         )
         for run, spent in zip(runs, (120.0, 0.0, 0.0), strict=True)
     ]
     (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
     together = cohort.rows[0].record
-    assert (together.training or {})["tuning_seconds"] == 120
+    assert together.training and together.training.tuning_seconds == 120
     assert together.seconds == {"training": 100.0, "latency": 120.0}
 
 
@@ -331,7 +337,7 @@ def test_a_difference_that_could_not_have_been_shown_is_not_given_in_points(tmp_
 
 def test_a_choice_that_rests_on_an_untuned_run_says_so(tmp_path: Path) -> None:
     tuned = record("full", 0.8, 0.8)
-    one_rate = replace(tuned, training={**(tuned.training or {}), "tried": None})
+    one_rate = revised(tuned, training={"tried": None})
     for name, run, said in (("tuned", tuned, False), ("untuned", one_rate, True)):
         page = write_report(str(store(tmp_path / name, run)), tmp_path / f"{name}-report").page.read_text()
         assert ("Its learning rate was not tuned." in page) == said

@@ -9,14 +9,14 @@ import pytest
 from harness.records.costs import Prices, request_seconds, set_up_seconds, total
 from harness.records.record import Record
 from harness.report.cost_table import break_even
-from tests.invented import page_of, record
+from tests.invented import page_of, record, revised
 
 
 def costing(method: str, training: float | None, mean_ms: float, **changes: object) -> Record:
     made = record(method, rank=8 if training else None)
-    spent = None if training is None else {**(made.training or {}), "seconds": training, "tuning_seconds": 0.0}
+    spent = None if training is None else {"seconds": training, "tuning_seconds": 0.0}
     latency = {"latency_ms": {"p50": mean_ms, "mean": mean_ms}, "merged": None}
-    return replace(made, training=spent, inference={**(made.inference or {}), **latency}, retrieval=None, **changes)  # type: ignore[arg-type]
+    return revised(made, training=spent, inference=latency, retrieval=None, **changes)  # type: ignore[arg-type]
 
 
 def test_training_pays_for_itself_after_its_seconds_are_saved_request_by_request() -> None:

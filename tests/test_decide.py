@@ -12,10 +12,10 @@ from scipy import special
 
 from harness import stats
 from harness.decide.resampling import Answers
-from harness.records.record import VALIDATION_FILE, load_records
+from harness.records.reading import VALIDATION_FILE, load_records
 from harness.report import write_report
 from tests.deciding import answered, behaviour, first, knowledge, only, right, said
-from tests.invented import record
+from tests.invented import record, revised
 
 
 def test_the_cheapest_that_is_as_good_as_the_best_is_recommended(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_what_is_not_considered_is_said_with_its_reason(tmp_path: Path) -> None:
 
 def test_what_is_known_less_well_than_it_looks_is_said(tmp_path: Path) -> None:
     untuned = record("lora", rank=8, contaminated={"memory": ["the machine was swapping"]})
-    untuned = replace(untuned, training={**(untuned.training or {}), "tried": None})
+    untuned = revised(untuned, training={"tried": None})
     answered(tmp_path / "a", [(untuned, first(80), first(80))])
     answered(tmp_path / "b", [(record("zero_shot", n=50), first(20, 50), first(20, 50))])
     done = said(str(tmp_path)).output

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from harness.paths import DEMO_REPORT, DEMO_RESULTS
-from harness.records.record import load_records
+from harness.records.reading import load_records
 from harness.report.console import WIDTH
 
 
@@ -21,7 +21,7 @@ def test_the_demo_shows_the_committed_records_without_torch(tmp_path: Path) -> N
     for run in stored:
         quality = run.record.quality
         assert quality
-        shown = f"{quality['value']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})"
+        shown = f"{quality.value:.2f} ({quality.low:.2f} to {quality.high:.2f})"
         assert re.search(rf"^{re.escape(run.record.label)} +{re.escape(shown)} ", done.stdout, re.MULTILINE)
     tables = done.stdout.split("The whole report")[0].split("\n\n", 1)[1]
     assert max(map(len, tables.splitlines())) <= WIDTH

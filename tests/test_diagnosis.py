@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.records.record import PREDICTIONS_FILE, load_records
+from harness.records.reading import PREDICTIONS_FILE, load_records
 from tests.deciding import answered, behaviour, first, knowledge, only, right, said
 from tests.invented import record, store
 

@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 from harness.records.cohorts import Cohort, gather
 from harness.records.costs import Prices
 from harness.records.measures import peak_memory
-from harness.records.record import Record, load_records
+from harness.records.reading import load_records
+from harness.records.record import Record
 from harness.report.figures import draw_figures, pareto, points_of
 from tests.invented import on, page_of, quickstart, record, store, table_rows
 

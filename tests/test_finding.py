@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.records.cohorts import gather
-from harness.records.record import Record, load_records
+from harness.records.reading import load_records
+from harness.records.record import Record
 from harness.report import console
 from harness.report.comparisons import Comparisons
 from harness.report.finding import finding

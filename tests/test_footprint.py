@@ -3,7 +3,6 @@
 import json
 import weakref
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,7 +26,7 @@ from harness.measurement.machine import describe_device
 from harness.measurement.meter import Meter
 from harness.settings import Settings
 from harness.sweep import compose
-from tests.invented import record, store
+from tests.invented import record, revised, store
 
 TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
 TOKENS = 48
@@ -216,8 +215,8 @@ def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp
     assert peak_memory.estimate(asked, request, thorough=False).seconds_per_step is None
     for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
         made = record("lora", rank=8, seed=int(flops < 5e9))
-        trained = {**(made.training or {}), "flops": flops, "seconds": 2.0}
-        store(tmp_path / "results", replace(made, training=trained, environment={**made.environment, "device": device}))
+        trained = {"flops": flops, "seconds": 2.0}
+        store(tmp_path / "results", revised(made, training=trained, environment={"device": device}))
     found = peak_memory.estimate(asked, request, thorough=False)
     assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
     assert "1 earlier lora runs" in found.throughput

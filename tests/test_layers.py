@@ -47,7 +47,7 @@ def test_the_code_keeps_its_floors() -> None:
         ("stats.py", "from harness.records.record import Record", "Floors"),
         ("stats.py", "def late() -> None:\n    from harness.settings import Settings", "Floors"),
         ("check/gate.py", "from harness.report import html", "Floors"),
-        ("text.py", "from harness import embedding\n", None),
+        ("text.py", "from harness import embedding", None),
         ("tasks/metrics.py", "def late() -> None:\n    import torch", "Results are read without torch"),
         ("tasks/documents.py", "from harness.models import loading", "Results are read without torch"),
         ("measurement/flops.py", "from harness.tasks import metrics", None),

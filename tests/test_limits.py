@@ -13,9 +13,9 @@ from harness.decide import Limits, limits
 from harness.decide.choose import month_seconds
 from harness.decide.limits import BYTES, SECONDS, quantity
 from harness.errors import UserError
-from harness.records.record import load_records
+from harness.records.reading import load_records
 from tests.deciding import answered, behaviour, first, only, said
-from tests.invented import MIB, record
+from tests.invented import MIB, record, revised
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_a_limit_changes_the_recommendation(tmp_path: Path, limits: Limits, expe
     took = {"full": 900.0, "lora": 800.0, "prefix": 500.0}
     for run in load_records(root):
         if run.record.training:
-            training = {**run.record.training, "seconds": took[run.record.method], "tuning_seconds": 0.0}
-            (run.folder / "record.json").write_text(replace(run.record, training=training).to_json())
+            training = {"seconds": took[run.record.method], "tuning_seconds": 0.0}
+            (run.folder / "record.json").write_text(revised(run.record, training=training).to_json())
     found = only(root, limits)
     assert found.strategy.row.name == expected
     assert {excluded.row.name for excluded in found.excluded} == out
@@ -111,7 +111,7 @@ def test_the_nearest_is_the_one_that_breaks_its_limit_by_least(tmp_path: Path) -
 
 def test_training_that_is_not_known_breaks_its_limit(tmp_path: Path) -> None:
     trained = record("lora", rank=8)
-    unknown = replace(trained, training={**(trained.training or {}), "seconds": None})
+    unknown = revised(trained, training={"seconds": None})
     root = answered(tmp_path, [(unknown, first(50), first(50)), (record("zero_shot"), first(20), first(20))])
     found = only(root, Limits(training=1e9))
     assert found.strategy.row.name == "zero_shot"
@@ -126,7 +126,7 @@ def test_what_limits_cost_is_said_and_the_best_is_that_within_them(tmp_path: Pat
 
 
 def test_documents_that_change_are_indexed_again_and_what_has_learned_to_read_them_is_not_trained_again() -> None:
-    made = replace(record("rag_lora", rank=8, probes="knowledge"), retrieval={"index_seconds": 3.0})
+    made = record("rag_lora", rank=8, probes="knowledge", retrieval={"index_seconds": 3.0})
     never, weekly = (month_seconds(made, Limits(requests=0, changes=changes)) for changes in (0.0, 4.0))
     assert weekly - never == pytest.approx(4 * 3.0)
     learned = record("lora", rank=8, probes="knowledge")
@@ -136,7 +136,7 @@ def test_documents_that_change_are_indexed_again_and_what_has_learned_to_read_th
 
 def test_a_month_costs_what_its_requests_take_on_average() -> None:
     made = record("zero_shot", p50=100)
-    made = replace(made, inference={"latency_ms": {"p50": 100, "mean": 300}})
+    made = revised(made, inference={"latency_ms": {"p50": 100, "mean": 300}})
     assert month_seconds(made, Limits(requests=10)) == pytest.approx(3.0)
     assert limits.median_seconds(made) == pytest.approx(0.1)
 
@@ -172,7 +172,7 @@ def test_what_is_no_number_of_requests_and_no_price_is_refused(tmp_path: Path, o
 
 def test_training_that_is_not_known_is_not_cheap(tmp_path: Path) -> None:
     trained = record("lora", memory=400, p50=50, rank=8)
-    unknown = replace(trained, training={**(trained.training or {}), "seconds": None, "tuning_seconds": None})
+    unknown = revised(trained, training={"seconds": None, "tuning_seconds": None})
     root = answered(tmp_path, [(unknown, first(50), first(50)), (record("few_shot", p50=60), first(50), first(50))])
     assert only(root, Limits(requests=10)).strategy.row.name == "few_shot"
     (task,) = json.loads(said(root, "--requests-per-month", "10", "--json").output)["tasks"]

@@ -56,7 +56,7 @@ IN_A_PROCESS = """
 import torch, harness.sweep.preload
 from harness.measurement import matmul
 from harness.measurement.machine import describe_environment
-assert describe_environment("", 0)["matmul"] == {by!r} == matmul.in_use()
+assert describe_environment("", 0).matmul == {by!r} == matmul.in_use()
 with torch.profiler.profile() as seen:
     torch.nn.Linear(160, 224)(torch.ones(96, 160))
 assert any("_linear_pointwise" in event.key for event in seen.key_averages()) == ({by!r} == "oneDNN")

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import time
-from typing import Any
 
 import psutil
 import pytest
@@ -13,9 +12,11 @@ from harness.adaptation import peft_model
 from harness.adaptation.batches import Rows
 from harness.adaptation.train import CompletionTrainer, train
 from harness.measurement.memory_probes import Neighbours
-from harness.measurement.meter import LEAST_REQUESTS, Meter, summary
+from harness.measurement.meter import LEAST_REQUESTS, Meter
+from harness.records.record import Training
 from harness.run import contaminated
 from harness.settings import Adaptation
+from harness.stats import summary
 from tests.test_answering import TINY
 from tests.test_training import SFT
 
@@ -33,7 +34,7 @@ def test_a_peak_is_seen_and_belongs_to_its_phase() -> None:
     meter.settle()
     with meter.phase("infer"):
         pass
-    load, train, infer = (meter.peaks[name]["allocated"] / MIB for name in ("load", "train", "infer"))
+    load, train, infer = (meter.peaks[name].allocated / MIB for name in ("load", "train", "infer"))
     assert held.sum() > 0
     assert 60 <= load <= 110
     assert 255 <= train <= 330
@@ -46,14 +47,13 @@ def test_a_phase_entered_twice_keeps_its_highest_peak() -> None:
         with meter.phase("train"):
             torch.ones(size * MIB // 4)
         meter.settle()
-    assert meter.peaks["train"]["allocated"] > 90 * MIB
+    assert meter.peaks["train"].allocated > 90 * MIB
 
 
 def test_percentiles_of_latency() -> None:
     found = summary([float(i) for i in range(1, 101)])
-    spread = pytest.approx(49.5 / 50.5)
-    expected = {"p50": 50.5, "p95": pytest.approx(95.05), "p99": pytest.approx(99.01), "mean": 50.5, "n": 100}
-    assert found == {**expected, "spread": spread}
+    assert found and (found.p50, found.mean, found.n) == (50.5, 50.5, 100)
+    assert (found.p95, found.p99, found.spread) == pytest.approx((95.05, 99.01, 49.5 / 50.5))
     assert summary([]) is None
 
 
@@ -61,7 +61,7 @@ LORA = {"_target_": "peft.LoraConfig", "r": 4, "target_modules": "all-linear", "
 SECONDS, BYTES = 1.5, 400 * MIB
 
 
-def trained(meter: Meter) -> dict[str, Any]:
+def trained(meter: Meter) -> Training:
     """A few steps of LoRA on the tiny model, validated after each epoch."""
     base = peft_model.attach(Adaptation(None, LORA, None, SFT), TINY)
     rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
@@ -73,11 +73,11 @@ def test_a_slow_validation_or_slow_data_is_not_training_time(monkeypatch: pytest
     monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (time.sleep(SECONDS), evaluate(*a, **k))[1])
     monkeypatch.setattr(Rows, "dataset", lambda self: (time.sleep(SECONDS), dataset(self))[1])
     facts = trained(Meter())
-    assert facts["steps"] == 4
-    assert facts["seconds"] < SECONDS
-    assert facts["validation_seconds"] > 2 * SECONDS
-    assert facts["save_seconds"] < SECONDS
-    assert facts["step_ms"]["n"] == 4
+    assert facts.steps == 4
+    assert facts.seconds < SECONDS
+    assert facts.validation_seconds > 2 * SECONDS
+    assert facts.save_seconds < SECONDS
+    assert facts.step_ms.n == 4
 
 
 def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.Mon
     monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (torch.ones(BYTES // 4), evaluate(*a, **k))[1])
     meter = Meter()
     trained(meter)
-    assert 0 < meter.peaks["train"]["allocated"] < BYTES / 2
+    assert 0 < meter.peaks["train"].allocated < BYTES / 2
 
 
 def test_seconds_add_up_and_name_what_they_were_spent_on() -> None:

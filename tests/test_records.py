@@ -7,9 +7,11 @@ import pytest
 
 from harness.errors import UserError
 from harness.files import draft_folder, slug, write
-from harness.records.record import Record, load_records, read_lines
+from harness.records.reading import load_records, read_lines
+from harness.records.record import Record
 from harness.records.results_folder import save_run
 from harness.report import write_report
+from tests.invented import made
 
 
 def record(**changes: object) -> Record:
@@ -18,7 +20,7 @@ def record(**changes: object) -> Record:
         "adaptation": "lora", "context": "zero_shot", "train_context": "zero_shot", "rank": 8, "seed": 0,
         "experiment": "runs",
     }  # fmt: skip
-    return Record(**{**fields, **changes})  # type: ignore[arg-type]
+    return made(**{**fields, **changes})
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.decide import Limits, decide, regret
-from harness.records.record import load_records
+from harness.records.reading import load_records
 from harness.report import write_report
 from tests.deciding import answered, behaviour, first, knowledge, only
 from tests.invented import record, store

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
+from harness.measurement.readings import Environment
+from harness.records.reading import load_records
 from harness.records.record import Record
 from harness.report import write_report
 from harness.text import MISSING
-from tests.invented import failed, on, page_of, quickstart, record, store, table_rows, tables_of
+from tests.invented import failed, on, page_of, quickstart, record, revised, store, table_rows, tables_of
 
 
 def test_a_run_that_is_not_ok_stays_in_the_table_as_what_it_was_and_last(tmp_path: Path) -> None:
@@ -63,8 +65,8 @@ def test_a_failed_run_joins_the_cohort_of_its_own_experiment_and_no_other(tmp_pa
     ids=["task", "model", "data", "items", "device"],
 )
 def test_records_that_may_not_be_compared_are_never_in_one_table(tmp_path: Path, other: Record) -> None:
-    if other.environment["device"] == "NVIDIA H200":
-        other = replace(other, memory={**(other.memory or {}), "kind": "cuda"})
+    if other.environment.device == "NVIDIA H200":
+        other = revised(other, memory={"kind": "cuda"})
     found = tables_of(page_of(tmp_path, record("zero_shot"), record("full"), other))
     assert len(found) == 2
     for table in found:
@@ -73,7 +75,7 @@ def test_records_that_may_not_be_compared_are_never_in_one_table(tmp_path: Path,
 
 def test_unscored_items_are_counted_as_asked_and_shown(tmp_path: Path) -> None:
     partly = record("rag", 0.5, n=118)
-    partly = replace(partly, quality={**(partly.quality or {}), "unscored": 2})
+    partly = revised(partly, quality={"unscored": 2})
     found = tables_of(page_of(tmp_path, record("zero_shot", n=120), partly))
     assert len(found) == 1
     assert "| 118 (2 unscored) |" in found[0]
@@ -119,14 +121,7 @@ HOSTILE = "a|b <script>alert(1)</script> `code` [x](http://example.org) ![i](//t
 
 def test_what_models_and_data_say_means_nothing_to_markdown(tmp_path: Path) -> None:
     odd = record("rag", 0.5, task=HOSTILE)
-    odd = replace(
-        odd,
-        quality={
-            **(odd.quality or {}),
-            "slices": {HOSTILE: {"value": 0.5, "n": 10}},
-            "metrics": {HOSTILE: 0.5},
-        },
-    )
+    odd = revised(odd, quality={"slices": {HOSTILE: {"value": 0.5, "n": 10}}, "metrics": {HOSTILE: 0.5}})
     broken = replace(failed("full", "failed", HOSTILE), task=HOSTILE)
     page = page_of(tmp_path, odd, broken)
     for markup in ("<script", "`code`", "[x]", "![i]", "\n# heading", "\x1b"):
@@ -155,7 +150,7 @@ def test_a_cell_of_the_spreadsheet_never_runs_as_a_formula(tmp_path: Path) -> No
 def test_the_spreadsheet_has_a_row_a_record_with_plain_numbers_and_without_configuration(
     tmp_path: Path,
 ) -> None:
-    records = [replace(r, retention={"metric": "accuracy", "change": -0.02}) for r in quickstart()]
+    records = [revised(r, retention={"metric": "accuracy", "change": -0.02}) for r in quickstart()]
     page_of(tmp_path, *records)
     with (tmp_path / "report" / "records.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -175,8 +170,8 @@ def test_peak_memory_is_the_highest_phase_and_is_named_for_what_it_is(tmp_path: 
 
 def test_copied_training_cost_and_contaminated_figures_are_marked(tmp_path: Path) -> None:
     copied, noisy = record("rag_lora", rank=8), record("full")
-    copied = replace(copied, training={**(copied.training or {}), "shared": True})
-    noisy = replace(noisy, memory={**(noisy.memory or {}), "contaminated": ["pid 7"]})
+    copied = revised(copied, training={"shared": True})
+    noisy = revised(noisy, memory={"contaminated": "pid 7"})
     noisy = replace(noisy, contaminated={"latency": ["other processes had 40% of the CPUs"]})
     page = page_of(tmp_path, copied, noisy, record("zero_shot"))
     assert "210 †" in table_rows(page, "rag_lora r8")[0]
@@ -276,21 +271,30 @@ def test_a_record_of_which_every_part_is_null_is_reported(tmp_path: Path) -> Non
         inference=None,
         retrieval=None,
         memory=None,
-        environment={},
+        environment=Environment(),
         config={},
     )
     page = page_of(tmp_path, empty)
     assert "no run has a validation value, so no method is chosen" in page
     assert "ok, but no quality was recorded" in page
-    hollow = replace(
+    hollow = revised(
         empty,
-        quality={"metric": None, "value": float("nan"), "n": None, "slices": None},
+        quality={"metric": None, "value": float("nan"), "n": None},
         validation={"value": None},
         training={"learning_rate": None, "tried": None},
         inference={"latency_ms": None, "merged": None},
         memory={"kind": None, "train": None},
     )
     assert not re.search(r"\bnan\b", page_of(tmp_path / "hollow", hollow), re.IGNORECASE)
+
+
+def test_nan_in_a_file_is_no_value(tmp_path: Path) -> None:
+    root = store(tmp_path / "results", record("full"), record("lora", rank=8))
+    path = next(path for path in root.rglob("record.json") if path.parent.name.startswith("full"))
+    path.write_text(re.sub(r'"final_train_loss": [0-9.]+', '"final_train_loss": NaN', path.read_text()))
+    assert "NaN" in path.read_text()
+    (stored,) = load_records(f"{root},method=full")
+    assert stored.record.training and stored.record.training.final_train_loss is None
 
 
 def test_the_same_records_give_the_same_page(tmp_path: Path) -> None:
@@ -331,12 +335,12 @@ def test_every_cell_of_the_spreadsheet_stands_under_its_own_name(tmp_path: Path)
     page_of(
         tmp_path,
         record("lora", rank=8, task="first"),
-        record("zero_shot", task="second", environment={"device": "cpu", "note": hostile, "empty": "NA"}),
+        record("zero_shot", task="second", environment={"device": "cpu", "packages": {"note": hostile, "empty": "NA"}}),
     )
     with (tmp_path / "report" / "records.csv").open(encoding="utf-8", newline="") as file:
         trained, asked = csv.DictReader(file)
-    assert (trained["task"], trained["rank"], trained["environment.note"]) == ("first", "8", "")
+    assert (trained["task"], trained["rank"], trained["environment.packages.note"]) == ("first", "8", "")
     assert float(trained["training.seconds"]) > 0
     assert (asked["task"], asked["rank"], asked["training.seconds"]) == ("second", "", "")
-    assert (asked["environment.note"].split('"')[1], asked["environment.empty"]) == ("quoted", "NA")
+    assert (asked["environment.packages.note"].split('"')[1], asked["environment.packages.empty"]) == ("quoted", "NA")
     assert trained["folder"].endswith(trained["run_id"]) and asked["folder"].endswith(asked["run_id"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.checking import N, answers, checked, write
-from tests.invented import record
+from tests.invented import record, revised
 
 
 def with_memory(root: Path, factor: float, seeds: int = 3, **changes: Any) -> Path:
@@ -19,8 +18,8 @@ def with_memory(root: Path, factor: float, seeds: int = 3, **changes: Any) -> Pa
     for seed in range(seeds):
         wobble = 1 + 0.01 * (seed - 1)
         write(root / "a", record("full", n=N, seed=seed, memory=1000 * wobble, seconds=100.0), base)
-        one = record("lora", n=N, rank=8, seed=seed, memory=1000 * factor * wobble, seconds=100.0)
-        write(root / "b", replace(one, **changes), base)
+        one = record("lora", n=N, rank=8, seed=seed, memory=1000 * factor * wobble, seconds=100.0, **changes)
+        write(root / "b", one, base)
     return root
 
 
@@ -77,7 +76,7 @@ def test_the_requests_of_one_process_give_a_latency_an_interval_that_fails_nothi
     for side, method, p50 in (("a", "full", 100.0), ("b", "prefix", 150.0)):
         one = record(method, n=N)
         latency = {"p50": p50, "p95": p50, "mean": p50, "n": 20, "spread": 0.1}
-        write(tmp_path / side, replace(one, inference={**(one.inference or {}), "latency_ms": latency}), base)
+        write(tmp_path / side, revised(one, inference={"latency_ms": latency}), base)
     code, data = checked(tmp_path)
     ratio = data["resources"][1]
     assert (code, ratio["verdict"], ratio["interval_over"], ratio["decides"]) == (0, "worse", "requests", False)

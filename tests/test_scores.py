@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import UserError
 from harness.records import scores
-from harness.records.record import PREDICTIONS_FILE, StoredRecord
+from harness.records.reading import PREDICTIONS_FILE, StoredRecord
 from tests.invented import record
 
 

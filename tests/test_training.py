@@ -10,10 +10,10 @@ import torch
 from harness.adaptation import peft_model, tuning
 from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
 from harness.adaptation.peft_model import parameters, save
-from harness.adaptation.train import Diverged, completion_loss, train
+from harness.adaptation.train import completion_loss, train
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
-from harness.errors import UserError
+from harness.errors import Diverged, UserError
 from harness.measurement.flops import Matrices
 from harness.measurement.meter import Meter
 from harness.models import loading
@@ -104,17 +104,17 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tu
     moved = {n for n, value in values_of(base.model).items() if not torch.equal(value, before[n])}
     assert moved
     assert moved <= trainable
-    assert facts["best_validation_loss"] < first["best_validation_loss"]
-    assert facts["trainable_parameters"] == parameters(base.model)[0] > 0
-    assert (facts["total_parameters"] > facts["trainable_parameters"]) == (name != "full")
-    assert facts["seconds"] > 0
-    assert facts["validation_seconds"] > 0
+    assert facts.best_validation_loss < first.best_validation_loss
+    assert facts.trainable_parameters == parameters(base.model)[0] > 0
+    assert (facts.total_parameters > facts.trainable_parameters) == (name != "full")
+    assert facts.seconds > 0
+    assert facts.validation_seconds > 0
 
 
 def test_what_is_counted(rows: tuple[Rows, Rows]) -> None:
     facts = learn(peft_model.attach(ADAPTATIONS["lora"], TINY), rows, early_stopping_patience=None)
-    assert (facts["steps"], facts["examples"]) == (6, 12)
-    assert facts["tokens"] == 2 * sum(map(len, rows[0].input_ids))
+    assert (facts.steps, facts.examples) == (6, 12)
+    assert facts.tokens == 2 * sum(map(len, rows[0].input_ids))
 
 
 @pytest.mark.parametrize("name", ["full", "lora", "prefix"])
@@ -135,8 +135,8 @@ def test_the_best_epoch_is_kept_and_training_stops_when_it_gets_no_better(rows: 
     base = peft_model.attach(ADAPTATIONS["full"], TINY)
     facts = learn(base, rows, rate=0.3, epochs=30, max_grad_norm=100.0, early_stopping_patience=2)
     again = learn(base, rows, rate=0.0, max_steps=1)
-    assert facts["steps"] < 90
-    assert again["best_validation_loss"] == pytest.approx(facts["best_validation_loss"], rel=1e-3)
+    assert facts.steps < 90
+    assert again.best_validation_loss == pytest.approx(facts.best_validation_loss, rel=1e-3)
 
 
 def test_a_loss_that_is_no_number_is_a_divergence(rows: tuple[Rows, Rows]) -> None:
@@ -214,7 +214,7 @@ def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None
     unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
     facts = train(base, rows[0], unseen, {**SFT, "batch_size": 3, "epochs": 1}, 0.0, 0, Meter(), lambda *_: None)
     learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
-    assert facts["best_validation_loss"] == pytest.approx(defined(base, unseen)[0] / learned, rel=1e-4)
+    assert facts.best_validation_loss == pytest.approx(defined(base, unseen)[0] / learned, rel=1e-4)
 
 
 def test_where_memory_ends_training_starts_again_with_checkpointing(
@@ -235,10 +235,10 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     task = configured.load_task()
     shown = bind({"name": "zero_shot"}, task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    _, facts, _ = tuning.adapt(configured, task, shown, pool, unseen, Meter(), Progress())
+    facts = tuning.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
     assert asked == [None, True]
     assert facts is not None
-    assert facts["gradient_checkpointing"] is True
+    assert facts.gradient_checkpointing is True
     refused = Settings({**configured.config, "training": {**configured.training, "gradient_checkpointing": False}})
     with pytest.raises(torch.OutOfMemoryError):
         tuning.adapt(refused, task, shown, pool, unseen, Meter(), Progress())

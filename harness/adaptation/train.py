@@ -19,13 +19,12 @@ from trl import SFTConfig, SFTTrainer
 from harness.adaptation import allowed_targets
 from harness.adaptation.batches import IGNORED, Layout, Rows
 from harness.adaptation.peft_model import cuts_off_checkpoints, parameters
+from harness.errors import Diverged
 from harness.measurement.flops import Matrices
-from harness.measurement.meter import Meter, now, summary
+from harness.measurement.meter import Meter, now
 from harness.models.loading import Base
-
-
-class Diverged(Exception):
-    """The loss is no longer a number."""
+from harness.records.record import Training
+from harness.stats import summary
 
 
 def train(
@@ -37,7 +36,7 @@ def train(
     seed: int,
     meter: Meter,
     progress: Callable[[int, int], None],
-) -> dict[str, Any]:
+) -> Training:
     """Train a model in place and leave its best epoch loaded; what it took, as a record's `training`.
 
     `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
@@ -69,27 +68,27 @@ def train(
         raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
     trainable, total = parameters(base.model)
     tokens, checkpointing = trainer.tokens, settings["gradient_checkpointing"]
-    return {
-        "seconds": watch.seconds,
-        "validation_seconds": watch.validation,
-        "save_seconds": watch.saving,
-        "step_ms": summary([1000 * seconds for seconds in watch.steps]),
-        "steps": trainer.state.global_step,
-        "epochs": trainer.state.epoch,
-        "examples": len(rows),
-        "demonstrations_left_out": rows.left_out,
-        "tokens": tokens,
-        "longest_row": rows.longest,
-        "longest_answer": rows.longest_answer,
-        "tokens_per_second": tokens / watch.seconds if watch.seconds else None,
-        "flops": Matrices.of(base.model).training(tokens, trainer.learned, rows.mean_length, checkpointing),
-        "learning_rate": learning_rate,
-        "gradient_checkpointing": checkpointing,
-        "final_train_loss": losses[-1] if losses else None,
-        "best_validation_loss": min(validation_losses, default=None),
-        "trainable_parameters": trainable,
-        "total_parameters": total,
-    }
+    return Training(
+        seconds=watch.seconds,
+        validation_seconds=watch.validation,
+        save_seconds=watch.saving,
+        step_ms=summary([1000 * seconds for seconds in watch.steps]),
+        steps=trainer.state.global_step,
+        epochs=trainer.state.epoch,
+        examples=len(rows),
+        demonstrations_left_out=rows.left_out,
+        tokens=tokens,
+        longest_row=rows.longest,
+        longest_answer=rows.longest_answer,
+        tokens_per_second=tokens / watch.seconds if watch.seconds else None,
+        flops=Matrices.of(base.model).training(tokens, trainer.learned, rows.mean_length, checkpointing),
+        learning_rate=learning_rate,
+        gradient_checkpointing=checkpointing,
+        final_train_loss=losses[-1] if losses else None,
+        best_validation_loss=min(validation_losses, default=None),
+        trainable_parameters=trainable,
+        total_parameters=total,
+    )
 
 
 def checkpoints(settings: Mapping[str, Any], model: Any) -> bool:

@@ -10,9 +10,10 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import torch
 import transformers
 
@@ -23,17 +24,29 @@ from harness.adaptation.train import train
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import Context
 from harness.errors import UserError
-from harness.inference.evaluate import Predictions, Respondent, answer, quality
+from harness.inference.evaluate import Predictions, Respondent, answer, score
 from harness.measurement.meter import Meter, now
 from harness.models import loading
 from harness.models.loading import Base
 from harness.progress import Progress
 from harness.records import results_folder
+from harness.records.record import Training
 from harness.settings import Settings, environment_identity
 from harness.tasks.definition import Example, Task
 
 DOCUMENT_FORMS = {None: (), "text": ("text",), "questions": ("questions",), "both": ("text", "questions")}
 """What `training.documents` adds to the labelled rows."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """A model that is ready to answer."""
+
+    base: Base
+    training: Training | None = None
+    """What training took; None if nothing is trained."""
+    validated: Predictions = field(default_factory=list)
+    """Its answers to validation in the context of training, if learning rates were tried."""
 
 
 def adapt(
@@ -44,15 +57,14 @@ def adapt(
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
-) -> tuple[Base, dict[str, Any] | None, Predictions]:
-    """The adapted model, what training it took (None where nothing is trained), and its answers to validation.
+) -> Adapted:
+    """The model with the weights that a method asks for.
 
     `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
-    Answers are there, in the context of training, where learning rates were tried.
     """
     if not settings.trains:
         with meter.phase("load"), meter.spending("load"):
-            return peft_model.attach(settings.adaptation, settings.model), None, []
+            return Adapted(peft_model.attach(settings.adaptation, settings.model))
     if not pool:
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
     with meter.spending("data"):
@@ -64,11 +76,10 @@ def adapt(
         if facts.exists():
             with meter.phase("load"), meter.spending("load"):
                 base = peft_model.restore(settings.adaptation, settings.model, folder)
-            return base, {**json.loads(facts.read_text()), "shared": True}, []
-        base, training, answers = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
-        training["contaminated"] = meter.contaminated().get("training", [])
+            return Adapted(base, replace(msgspec.json.decode(facts.read_bytes(), type=Training), shared=True))
+        best, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
         with meter.spending("save"):
-            return base, {**_keep(settings, base, training, folder), "shared": False}, answers
+            return Adapted(best.base, _keep(settings, best.base, training, folder), best.answers)
 
 
 def _rows(
@@ -91,6 +102,26 @@ def _document_forms(name: str | None) -> tuple[str, ...]:
     return DOCUMENT_FORMS[name]
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One training at one learning rate."""
+
+    base: Base
+    training: Training
+    meter: Meter
+    """Of this trial alone."""
+    score: float | None = None
+    """On validation, if several rates are tried."""
+    answers: Predictions = field(default_factory=list)
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """What the best trial has most of: the validation score, and between equals the lower loss."""
+        loss = self.training.best_validation_loss
+        loss = self.training.final_train_loss if loss is None else loss
+        return self.score or 0.0, -(loss or 0.0)
+
+
 def _tune(
     settings: Settings,
     task: Task,
@@ -100,82 +131,74 @@ def _tune(
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
-) -> tuple[Base, dict[str, Any], Predictions]:
-    """Train at each learning rate and keep the one that answers validation best; the loss decides between equals."""
+) -> tuple[Trial, Training]:
+    """Train at each learning rate and keep the trial that answers validation best; it, and what the search took."""
     rates, began = settings.learning_rates, now()
-    best: tuple[Base, dict[str, Any], Predictions] | None = None
+    best: Trial | None = None
     tried: dict[str, float] = {}
-    peaks: dict[str, dict[str, int | None]] = {}
     for rate in rates:
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        base, trial = _trial(settings, rows, unseen, rate, meter, progress.labelled(label))
-        peaks = {**meter.peaks, **peaks}  # of the first trial: later ones have the best so far beside them
+        trial = _train_once(settings, rows, unseen, rate, meter.another(), progress.labelled(label))
+        if not tried:  # later trials have the best so far beside them, which is not what training takes
+            meter.peaks |= trial.meter.peaks
         meter.settle()
-        answers: Predictions = []
         if len(rates) > 1:
-            respondent = Respondent(task, base, shown, settings.measure, progress)
-            answers = answer(respondent, validation, f"validating {rate:g}")
-            tried[f"{rate:g}"] = trial["validation_value"] = quality(task, answers, brief=True)["value"]
-        if best is None or _merit(trial) > _merit(best[1]):
-            best = base, trial, answers
+            answers = answer(
+                Respondent(task, trial.base, shown, settings.measure, progress), validation, f"validating {rate:g}"
+            )
+            trial = replace(trial, answers=answers, score=score(task, answers).value)
+            tried[f"{rate:g}"] = trial.score or 0.0
+        if best is None or trial.merit > best.merit:
+            best = trial
+        del trial
     assert best is not None
-    meter.peaks |= {phase: peaks[phase] for phase in ("load", "train")}
-    base, chosen, answers = best
-    parts = {"training": "seconds", "validation": "validation_seconds", "save": "save_seconds", "load": "load_seconds"}
-    spent = {part: chosen[name] for part, name in parts.items()}
+    training = best.training
+    spent = {
+        "load": best.meter.spent["load"],
+        "training": training.seconds or 0.0,
+        "validation": training.validation_seconds or 0.0,
+        "save": training.save_seconds or 0.0,
+    }
     if tried:
         spent["tuning"] = now() - began - sum(spent.values())
     for part, seconds in spent.items():
         meter.spent[part] += seconds
-    training = {
-        **{name: value for name, value in chosen.items() if name not in ("validation_value", "load_seconds")},
-        "tried": tried or None,
-        "tuning_seconds": spent.get("tuning", 0.0),
-        "peak_memory_bytes": meter.headline("train"),
-    }
-    return base, training, answers
+    return best, replace(
+        training,
+        tried=tried or None,
+        tuning_seconds=spent.get("tuning", 0.0),
+        peak_memory_bytes=meter.headline("train"),
+        contaminated=best.meter.contaminated().get("training", []),
+    )
 
 
-def _trial(
-    settings: Settings,
-    rows: Rows,
-    unseen: Rows,
-    rate: float,
-    meter: Meter,
-    progress: Callable[[int, int], None],
-) -> tuple[Base, dict[str, Any]]:
-    """Train from the base; where a GPU's memory ends, once more with checkpointing unless settings rule it out."""
+def _train_once(
+    settings: Settings, rows: Rows, unseen: Rows, rate: float, meter: Meter, progress: Callable[[int, int], None]
+) -> Trial:
+    """Train from the base; if a GPU's memory ends, once more with checkpointing unless settings rule it out."""
     how, seed = settings.training, settings.seeds["train"]
     while True:
-        with meter.phase("load"):
-            began = now()
+        with meter.phase("load"), meter.spending("load"):
             base = peft_model.attach(settings.adaptation, settings.model)
-            load_seconds = now() - began
         transformers.set_seed(seed)
         try:
-            trial = train(base, rows, unseen, how, rate, seed, meter, progress)
-            return base, {**trial, "load_seconds": load_seconds}
+            return Trial(base, train(base, rows, unseen, how, rate, seed, meter, progress), meter)
         except torch.OutOfMemoryError:
             if how["gradient_checkpointing"] is not None:
                 raise
         print("out of memory: again with gradient checkpointing", flush=True)
         how = {**how, "gradient_checkpointing": True}
         del base
-        meter.peaks.pop("train", None)
+        meter = meter.another()
         meter.settle()
 
 
-def _merit(trial: dict[str, Any]) -> tuple[float, float]:
-    loss = trial["best_validation_loss"]
-    return trial.get("validation_value") or 0.0, -(trial["final_train_loss"] if loss is None else loss)
-
-
-def _keep(settings: Settings, base: Base, training: dict[str, Any], folder: Path) -> dict[str, Any]:
+def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> Training:
     """Save the weights with what they took; a whole model is large and stays only when asked for."""
     adapter = settings.adaptation.peft is not None
     with files.draft_folder(folder) as draft:
-        training = {**training, "weights": folder.name, "weights_bytes": peft_model.save(base, draft)}
-        files.write(draft / "training.json", json.dumps(training, indent=2))
+        training = replace(training, weights=folder.name, weights_bytes=peft_model.save(base, draft), shared=False)
+        files.write(draft / "training.json", msgspec.json.format(msgspec.json.encode(training), indent=2).decode())
     if not (settings.keep_weights == "all" or (settings.keep_weights == "adapters" and adapter)):
         shutil.rmtree(folder)
     return training

@@ -13,8 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from harness.errors import UserError
-from harness.records.measures import at, number
-from harness.records.record import Record, StoredRecord, flatten, load_records
+from harness.records.reading import StoredRecord, flatten, load_records
+from harness.records.record import Record
 from harness.text import plain
 
 NARROWING = ("model", "method", "rank", "context", "train_context", "adaptation", "experiment")
@@ -114,9 +114,9 @@ def _by_rate(group: list[StoredRecord]) -> list[tuple[float | None, list[StoredR
     Where some seeds train at the rate that another one has chosen, it is the chosen rates that count. A run that ended
     before it had chosen goes with the first.
     """
-    given = [at(run.record.config, _GROUP, _RATE) for run in group]
+    given = [(run.record.config.get(_GROUP) or {}).get(_RATE) for run in group]
     rates = [
-        number(run.record.training, _RATE) or (rate if isinstance(rate, float) else None)
+        (run.record.training and run.record.training.learning_rate) or (rate if isinstance(rate, float) else None)
         for run, rate in zip(group, given, strict=True)
     ]
     known = list(dict.fromkeys(rate for rate in rates if rate is not None))

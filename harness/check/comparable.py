@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.check.cells import Cell
 from harness.records import measures
-from harness.records.measures import at
-from harness.records.record import Record, flatten
+from harness.records.reading import flatten
+from harness.records.record import Record
 from harness.tasks.metrics import HIGHER_IS_BETTER
 from harness.text import plain
 
@@ -51,7 +51,7 @@ def _said(values: set[object]) -> str:
 
 def _base_settings(baseline: Cell, candidate: Cell) -> Iterator[str]:
     """The base model's settings (id, revision, package, precision), one by one."""
-    known = [dict(flatten(at(r.config, "model") or {})) for r in (*baseline.records, *candidate.records)]
+    known = [dict(flatten(r.config.get("model") or {})) for r in (*baseline.records, *candidate.records)]
     for name in sorted({name for settings in known for name in settings} - set(_CHANGES_NOTHING)):
         said = _differing(f"model.{name}", lambda r, n=name: _setting(r, n), baseline, candidate)  # type: ignore[misc]
         if said:
@@ -59,7 +59,7 @@ def _base_settings(baseline: Cell, candidate: Cell) -> Iterator[str]:
 
 
 def _setting(record: Record, name: str) -> str | None:
-    return dict(flatten(at(record.config, "model") or {})).get(name)
+    return dict(flatten(record.config.get("model") or {})).get(name)
 
 
 def _prompts(baseline: Cell, candidate: Cell) -> Iterator[str]:
@@ -100,7 +100,8 @@ def _pairs(baseline: Cell, candidate: Cell, *, same_context: bool) -> Iterator[t
 def _context(record: Record) -> object:
     """What decides the prompts beside the item: the context's settings, and which rows may be shown."""
     config = record.config
-    drawn = (at(config, "seeds", "demonstrations"), at(config, "seeds", "data"), config.get("max_train_examples"))
+    seeds = config.get("seeds") or {}
+    drawn = (seeds.get("demonstrations"), seeds.get("data"), config.get("max_train_examples"))
     return record.context, config.get("context"), (*drawn, record.seed) if record.context == "few_shot" else ()
 
 

@@ -8,8 +8,7 @@ from harness.check.cells import Cell
 from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
 from harness.records import measures
-from harness.records.measures import at
-from harness.records.record import Record
+from harness.records.record import Failure, Record
 from harness.stats import FEWEST_SEEDS, LEVEL
 from harness.text import plain
 
@@ -75,8 +74,8 @@ def decides(evidence: Evidence) -> str | None:
 
 def ended(record: Record) -> str:
     """`seed 1, oom: OutOfMemoryError: ...`"""
-    error = record.error or {}
-    parts = (f"seed {record.seed}, {record.status}", error.get("type"), error.get("message"))
+    error = record.error or Failure()
+    parts = (f"seed {record.seed}, {record.status}", error.type, error.message)
     return ": ".join(plain(part) for part in parts if part)
 
 
@@ -113,10 +112,9 @@ def _rows(record: Record) -> set[str]:
 
 
 def _commit(record: Record) -> set[str]:
-    commit = at(record.environment, "commit")
+    commit = record.environment.commit
     return {str(commit)[:12]} if commit else set()
 
 
 def _versions(record: Record) -> set[str]:
-    packages = at(record.environment, "packages")
-    return {f"{name} {version}" for name, version in packages.items()} if isinstance(packages, dict) else set()
+    return {f"{name} {version}" for name, version in record.environment.packages.items()}

@@ -19,7 +19,6 @@ import numpy as np
 from harness import stats
 from harness.check.cells import Cell
 from harness.records import measures
-from harness.records.measures import at, number
 from harness.records.record import Record
 from harness.stats import FEWEST_SEEDS, Comparison
 from harness.text import plain
@@ -36,7 +35,7 @@ class Figure:
 
 
 FIGURES = (
-    Figure("training_seconds", "training time", lambda record: number(record.training, "seconds"), "training"),
+    Figure("training_seconds", "training time", lambda record: record.training and record.training.seconds, "training"),
     Figure("latency_ms", "latency p50", measures.latency, "latency"),
     Figure("peak_memory", "peak memory", measures.peak_memory, "memory"),
 )
@@ -125,11 +124,10 @@ def _over_requests(figure: Figure, baseline: Cell, candidate: Cell) -> Compariso
 def _requests(records: Sequence[Record]) -> tuple[float, float, int] | None:
     """Logarithm of the median of a process's requests, its standard error, and how many there were."""
     first = next((record for record in records if measures.latency(record)), None)
-    latency = at(first.inference, "latency_ms") if first else None
-    median, spread, n = (number(latency, name) for name in ("p50", "spread", "n"))
-    if not median or spread is None or n is None or n < 2:
+    timed = first.inference.latency_ms if first and first.inference else None
+    if timed is None or not timed.p50 or timed.spread is None or timed.n is None or timed.n < 2:
         return None
-    return math.log(median), 1.2533 * spread / 1.349 / math.sqrt(n), int(n)
+    return math.log(timed.p50), 1.2533 * timed.spread / 1.349 / math.sqrt(timed.n), int(timed.n)
 
 
 def _log_mean(values: Sequence[float]) -> float:

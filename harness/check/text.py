@@ -13,7 +13,6 @@ from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
 from harness.check.reasons import decides
 from harness.check.resources import Ratio
-from harness.records import measures
 from harness.text import MISSING, Table, code, markdown, plain
 
 HEADINGS = ("task", "metric", "n", "baseline", "candidate", "points", "95 % interval", "verdict")
@@ -215,7 +214,7 @@ def _task_message(task: TaskOutcome) -> str:
 def _last_finished(outcome: Outcome) -> str:
     """When the last of the runs ended: the same results give the same file."""
     runs = [run.record for task in outcome.tasks for cell in (task.baseline, task.candidate) for run in cell.runs]
-    times = [str(measures.at(run.environment, "finished_at") or "")[:19] for run in runs]
+    times = [(run.environment.finished_at or "")[:19] for run in runs]
     known = [time for time in times if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", time)]
     return max(known, default="1970-01-01T00:00:00")
 

@@ -15,7 +15,7 @@ from harness.decide.choose import Excluded, Strategy, candidates, choose
 from harness.decide.diagnosis import Diagnosis, diagnose
 from harness.decide.limits import Limits
 from harness.records.cohorts import Cohort, gather
-from harness.records.record import load_records
+from harness.records.reading import load_records
 
 __all__ = ["Decision", "Limits", "decide"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.records.cohorts import Row
-from harness.records.record import StoredRecord
+from harness.records.reading import StoredRecord
 
 DRAWS = 2000
 Floats = NDArray[np.float64]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from math import ceil, inf
 from typing import Any
 
@@ -13,6 +14,7 @@ from harness.decide.limits import OFTEN, as_bytes, as_seconds, learned_facts, me
 from harness.records import measures
 from harness.records.cohorts import Row
 from harness.records.costs import REQUESTS, Prices, index_seconds, request_seconds, total, training_seconds
+from harness.records.record import Score
 from harness.stats import FEWEST_SEEDS
 from harness.text import markdown, plain, with_interval
 
@@ -311,8 +313,8 @@ def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
             *([] if strategy else [f"nothing fits: {nothing(decision)}"]),
             *(sentence for sentences in reasons(decision, limits).values() for sentence in sentences),
         ],
-        "quality": strategy.row.record.quality if strategy else None,
-        "validation": strategy.row.record.validation if strategy else None,
+        "quality": _score(strategy.row.record.quality) if strategy else None,
+        "validation": _score(strategy.row.record.validation) if strategy else None,
         "could_lose": strategy.could_lose if strategy else None,
         "probability": strategy.probability if strategy else None,
         "rival": _rival(strategy.rival) if strategy and strategy.rival else None,
@@ -324,6 +326,10 @@ def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
         "shares": {share.cause: _share_data(share) for share in found.shares} if found else {},
         "effects": [_effect_data(effect) for effect in found.effects] if found else [],
     }
+
+
+def _score(score: Score | None) -> dict[str, Any] | None:
+    return None if score is None else asdict(score)
 
 
 def _rival(rival: Rival) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from harness.errors import UserError
 from harness.estimate.traced_step import Footprint, answering, training_step
 from harness.measurement.machine import describe_device, device_kind
-from harness.records.record import load_records
+from harness.records.reading import load_records
+from harness.records.record import Estimated, Training
 from harness.settings import Settings
 
 MIB = 2**20
@@ -158,11 +157,10 @@ def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
         earlier = [stored.record for stored in load_records(settings.results)]
     except UserError:  # no results yet
         earlier = []
-    alike = [r for r in earlier if r.status == "ok" and r.adaptation == name and r.environment.get("device") == here]
-    trained = [r.training for r in alike if r.training and r.training.get("flops") and r.training.get("seconds")]
-    if not trained:
+    alike = [r for r in earlier if r.status == "ok" and r.adaptation == name and r.environment.device == here]
+    speeds = [t.flops / t.seconds for r in alike if (t := r.training) and t.flops and t.seconds]
+    if not speeds:
         return None, f"no earlier {name} run on this device in {settings.results} to go by"
-    speeds = [training["flops"] / training["seconds"] for training in trained]
     return statistics.median(speeds), f"median of {len(speeds)} earlier {name} runs on this device"
 
 
@@ -177,18 +175,19 @@ def bytes_of(text: str) -> int:
     return int(float(match[1]) * (2**30 if (match[2] or "").upper() == "GIB" else 10**9))
 
 
-def of_run(settings: Settings, training: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def of_run(settings: Settings, training: Training) -> Estimated | None:
     """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted.
 
-    training: a record's. None for what the estimate does not know: a finished training is worth more.
+    None for what the estimate does not know: a finished training is worth more.
     """
     device = "cpu" if device_kind() == "cpu" else "cuda"
-    batch, longest = int(settings.training["batch_size"]), training["longest_row"]
-    learned, checkpointing = training["longest_answer"], training["gradient_checkpointing"]
+    batch, longest, learned = int(settings.training["batch_size"]), training.longest_row, training.longest_answer
+    if longest is None or learned is None:
+        return None
     try:
-        step = training_step(settings, batch, longest, learned, checkpointing, device)
+        step = training_step(settings, batch, int(longest), int(learned), training.gradient_checkpointing, device)
     except Exception as cause:  # whatever a new tuner does on tensors without data
         print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
         return None
     parts = with_overhead(step, device)
-    return {"train_peak_bytes": sum(parts.values()), "parts": parts, "tokens": longest}
+    return Estimated(sum(parts.values()), dict(parts), longest)

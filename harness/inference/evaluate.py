@@ -20,7 +20,8 @@ from harness.measurement.cpu_allocator import keeping_freed
 from harness.measurement.meter import now
 from harness.models.loading import Base
 from harness.progress import Progress
-from harness.stats import interval
+from harness.records.record import Quality, Retrieval, Score, Slice
+from harness.stats import Summary, interval
 from harness.tasks.definition import Example, Task
 from harness.tasks.metrics import METRICS
 from harness.tasks.scoring import Judge, scorer
@@ -187,50 +188,51 @@ def _judge_choice(
     }
 
 
-def quality(task: Task, predictions: Predictions, *, brief: bool = False) -> dict[str, Any]:
-    """The primary metric with its interval; unless brief also the others, and the primary one by slice.
+def score(task: Task, predictions: Predictions) -> Score:
+    """The primary metric with its interval.
 
     Items that share a cluster (a template, a document) are no independent ones, and the interval knows it.
     """
     scored = [p for p in predictions if p["score"] is not None]
     found = interval([p["score"] for p in scored], [p["cluster"] for p in scored])
-    primary = {
-        "metric": task.metric,
-        "value": found.value if found else None,
-        "low": found.low if found else None,
-        "high": found.high if found else None,
-        "n": len(scored),
-    }
-    if brief:
-        return primary
+    if found is None:
+        return Score(task.metric, n=0)
+    return Score(task.metric, found.value, found.low, found.high, len(scored))
+
+
+def quality(task: Task, predictions: Predictions) -> Quality:
+    """The primary metric with its interval and by slice, and the other metrics."""
+    scored, primary = [p for p in predictions if p["score"] is not None], score(task, predictions)
     names = dict.fromkeys(name for p in scored for name in p["metrics"])
     slices = sorted({p["slice"] for p in scored if p["slice"] is not None})
-    return {
-        **primary,
-        "unscored": len(predictions) - len(scored),
-        "metrics": {name: _mean([p["metrics"][name] for p in scored if name in p["metrics"]]) for name in names},
-        "slices": {name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
-    }
+    return Quality(
+        **vars(primary),
+        unscored=len(predictions) - len(scored),
+        metrics={name: _mean([p["metrics"][name] for p in scored if name in p["metrics"]]) for name in names},
+        slices={name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
+    )
 
 
-def _slice(scores: list[float]) -> dict[str, float]:
-    return {"value": _mean(scores), "n": len(scores)}
+def _slice(scores: list[float]) -> Slice:
+    return Slice(_mean(scores), len(scores))
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def retrieval(context: Context, examples: Sequence[Example], timed: dict[str, Any]) -> dict[str, Any] | None:
+def retrieval(context: Context, examples: Sequence[Example], latency_ms: Summary | None) -> Retrieval | None:
     """How well passages were found: recall of the gold ones among k, where they stood, and what finding them cost."""
     if context.index is None:
         return None
-    found = context.ranking_quality(examples) or dict.fromkeys(("recall", "mrr", "ndcg"))
-    return {
-        "k": context.k,
-        **found,
-        "passages": len(context.index.passages),
-        "index_seconds": context.index.seconds,
-        "index_cached": context.index.cached,
-        "latency_ms": timed["retrieval_ms"],
-    }
+    found = context.ranking_quality(examples) or {}
+    return Retrieval(
+        k=context.k,
+        recall=found.get("recall"),
+        mrr=found.get("mrr"),
+        ndcg=found.get("ndcg"),
+        passages=len(context.index.passages),
+        index_seconds=context.index.seconds,
+        index_cached=context.index.cached,
+        latency_ms=latency_ms,
+    )

@@ -26,6 +26,7 @@ from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
 from harness.models.loading import Base
 from harness.progress import Progress
+from harness.records.record import Change, Retention
 from harness.settings import Settings, environment_identity
 from harness.stats import paired_difference
 from harness.tasks.definition import Task, load_task, read_rows
@@ -65,13 +66,13 @@ class Probe:
         )
 
 
-def retention(settings: Settings, base: Base, progress: Progress) -> dict[str, Any]:
+def retention(settings: Settings, base: Base, progress: Progress) -> Retention:
     """A trained model's loss of general skill: a record's `retention`."""
     probe = Probe.read(int(settings.measure["retention_items"]))
     before = _before(settings, probe, progress)
     after = measure(base, probe, settings.measure, progress, "retention")
     parts = {skill: _change(before[skill], after[skill]) for skill in before}
-    return {"metric": "accuracy", **parts[KNOWLEDGE], "parts": parts}
+    return Retention(**vars(parts[KNOWLEDGE]), metric="accuracy", parts=parts)
 
 
 def measure(base: Base, probe: Probe, how: Mapping[str, Any], progress: Progress, label: str) -> Skills:
@@ -117,14 +118,8 @@ def _before(settings: Settings, probe: Probe, progress: Progress) -> Skills:
         return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _change(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, Any]:
+def _change(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
     """Means before and after, and the paired change with its interval, items as the unit."""
     found = paired_difference([before[id] for id in before], [after[id] for id in before])
-    return {
-        "before": sum(before.values()) / len(before),
-        "after": sum(after.values()) / len(after),
-        "change": found.value,
-        "low": found.low,
-        "high": found.high,
-        "n": found.n,
-    }
+    means = sum(before.values()) / len(before), sum(after.values()) / len(after)
+    return Change(*means, found.value, found.low, found.high, found.n)

@@ -3,48 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from harness.inference import generate
-from harness.inference.evaluate import Predictions, Respondent, answer, prefix_of, quality
+from harness.inference.evaluate import Predictions, Respondent, answer, prefix_of, score
 from harness.inference.shared_prefix import SharedPrefix
-from harness.measurement.meter import now, summary
+from harness.measurement.meter import now
+from harness.records.record import Merged, MergedScore, PrefixCached, Requests
+from harness.stats import Summary, summary
 from harness.tasks.definition import Example
 
 
-def latency(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
-    """One request at a time, from the question to the answer: retrieval, rendering, tokenising, reading, answering.
+@dataclass(frozen=True)
+class Timed:
+    """What single requests took, in milliseconds; nothing if none were made."""
 
-    Milliseconds: latency_ms; first_token_ms and per_token_ms, the time of each further token (None for a choice, which
-    is one constrained answer); retrieval_ms. The answer ends where the model ends it. `fixed`: the same once more with
-    an answer of measure.fixed_tokens for every method, whatever the model would say; None where that is not asked for.
-    Without requests everything is None.
+    requests: Requests
+    fixed: Requests | None = None
+    """The same with answers of one length for every method, whatever the model would say."""
+    retrieval_ms: Summary | None = None
+
+
+def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
+    """Single requests from question to answer, one at a time, retrieval and tokenising included, after warm-up.
+
+    Of a choice neither a first nor a further token is told: its tokens are not the model's to choose.
     """
     how = respondent.measure
     if not how["latency_requests"]:
-        return dict.fromkeys(("latency_ms", "first_token_ms", "per_token_ms", "fixed", "retrieval_ms"))
+        return Timed(Requests())
     for example in _requested(examples, how["warmup_requests"]):
         _request(respondent, example)
     index = respondent.context.index
     searched = len(index.search_seconds) if index else 0
     asked = [_timed(respondent, example) for example in _requested(examples, how["latency_requests"])]
     choice = respondent.task.kind == "choice"
-    found = {
-        "latency_ms": summary([whole for whole, _, _ in asked]),
-        "first_token_ms": None if choice else summary([first for _, first, _ in asked]),
-        "per_token_ms": None if choice else summary([each for _, _, each in asked if each is not None]),
-        "fixed": _fixed(respondent, examples) if how["fixed_tokens"] and how["fixed_requests"] else None,
-    }
-    if index:
-        found["retrieval_ms"] = summary([1000 * seconds for seconds in index.search_seconds[searched:]])
-    return found
+    return Timed(
+        Requests(
+            summary([whole for whole, _, _ in asked]),
+            None if choice else summary([first for _, first, _ in asked]),
+            None if choice else summary([each for _, _, each in asked if each is not None]),
+        ),
+        _fixed(respondent, examples) if how["fixed_tokens"] and how["fixed_requests"] else None,
+        summary([1000 * seconds for seconds in index.search_seconds[searched:]]) if index else None,
+    )
 
 
-def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any] | None:
+def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> PrefixCached | None:
     """Latency on a server that has read what all prompts begin with, and how many tokens that is.
 
-    Every other latency is of one that reads each prompt from its first token. None where no prefix is shared or no
-    request is made.
+    Every other latency is of one that reads each prompt from its first token. None if no prefix is shared or no request
+    is made.
     """
     requests = respondent.measure["cached_requests"]
     requests = respondent.measure["latency_requests"] if requests is None else requests
@@ -54,24 +63,19 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> dict[s
     if prefix is None:
         return None
     asked = _requested(examples, requests)
-    whole = [_timed(respondent, example, prefix=prefix)[0] for example in asked]
-    return {"tokens": len(prefix.ids), "latency_ms": summary(whole)}
+    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix)[0] for one in asked]))
 
 
 def _requested(examples: Sequence[Example], count: int) -> list[Example]:
     return [examples[i % len(examples)] for i in range(count)]
 
 
-def _fixed(respondent: Respondent, examples: Sequence[Example]) -> dict[str, Any]:
+def _fixed(respondent: Respondent, examples: Sequence[Example]) -> Requests:
     tokens = respondent.measure["fixed_tokens"]
     asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure["fixed_requests"])]
-    whole, first, each = ([times[i] for times in asked if times[i] is not None] for i in range(3))
-    return {
-        "tokens": tokens,
-        "latency_ms": summary(whole),  # type: ignore[arg-type]
-        "first_token_ms": summary(first),  # type: ignore[arg-type]
-        "per_token_ms": summary(each),  # type: ignore[arg-type]
-    }
+    further = [each for _, _, each in asked if each is not None]
+    whole, first = [times[0] for times in asked], [times[1] for times in asked]
+    return Requests(summary(whole), summary(first), summary(further), tokens)
 
 
 def _timed(
@@ -101,7 +105,7 @@ def _request(
     return before, generate.decode(respondent.model, prompt.ids, end, most, choices, prefix)
 
 
-def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> dict[str, Any]:
+def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> Merged:
     """Latency and quality with the adapter folded into the weights, and how far its logits move.
 
     Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
@@ -113,18 +117,16 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     try:
         respondent.model.merge_adapter()
     except (NotImplementedError, ValueError) as cause:  # how PEFT says that a tuner cannot
-        return {"refused": f"{type(cause).__name__}: {cause}"}
+        return Merged(refused=f"{type(cause).__name__}: {cause}")
     after = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
     timed = latency(respondent, examples)
     answers = answer(respondent, some, "answering merged")
     respondent.model.unmerge_adapter()
     said = {p["id"]: p["completion"] for p in unmerged}
-    return {
-        "latency_ms": timed["latency_ms"],
-        "fixed": timed["fixed"],
-        "quality": {
-            **quality(respondent.task, answers, brief=True),
-            "same_answers": sum(said[p["id"]] == p["completion"] for p in answers),
-        },
-        "largest_logit_difference": max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True)),
-    }
+    same = sum(said[p["id"]] == p["completion"] for p in answers)
+    return Merged(
+        timed.requests.latency_ms,
+        timed.fixed,
+        MergedScore(**vars(score(respondent.task, answers)), same_answers=same),
+        max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True)),
+    )

@@ -12,7 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import harness
+from harness import RESULTS_VERSION
 from harness.measurement import matmul
+from harness.measurement.readings import Environment
 
 if TYPE_CHECKING:
     import torch
@@ -23,25 +26,28 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def describe_environment(data_sha256: str, started: float) -> dict[str, Any]:
+def describe_environment(data_sha256: str | None, started: float) -> Environment:
     """A record's `environment`; seconds are from `started` (a time.time()) to now."""
     finished = time.time()
     device, memory = describe_device()
-    return {
-        "device": device,
-        "device_memory_bytes": memory,
-        "cores": os.cpu_count(),
-        "threads": _threads(),
-        "matmul": matmul.in_use(),
-        "python": platform.python_version(),
-        "platform": platform.system(),
-        "packages": versions(),
-        **source_commit(),
-        "data_sha256": data_sha256,
-        "started_at": _iso(started),
-        "finished_at": _iso(finished),
-        "seconds": finished - started,
-    }
+    commit, dirty = source_commit()
+    return Environment(
+        device=device,
+        device_memory_bytes=memory,
+        cores=os.cpu_count(),
+        threads=_threads(),
+        matmul=matmul.in_use(),
+        python=platform.python_version(),
+        platform=platform.system(),
+        packages=versions(),
+        commit=commit,
+        dirty=dirty,
+        results_version=RESULTS_VERSION,
+        data_sha256=data_sha256,
+        started_at=_iso(started),
+        finished_at=_iso(finished),
+        seconds=finished - started,
+    )
 
 
 def device() -> torch.device:
@@ -78,9 +84,9 @@ def versions() -> dict[str, str]:
 
 
 @functools.cache
-def source_commit() -> dict[str, Any]:
+def source_commit() -> tuple[str | None, bool | None]:
     """The commit that the harness was run from and whether the source differed from it; nulls outside a checkout."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(harness.__file__).resolve().parent
 
     def git(*words: str) -> str | None:
         try:
@@ -91,7 +97,7 @@ def source_commit() -> dict[str, Any]:
 
     commit = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--", str(folder), str(folder.parent / "conf"), str(folder.parent / "tasks"))
-    return {"commit": commit, "dirty": bool(changed) if commit else None}
+    return commit, bool(changed) if commit else None
 
 
 @functools.cache

@@ -9,12 +9,12 @@ import os
 import threading
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from harness.measurement.cpu_allocator import give_back
 from harness.measurement.machine import first_gpu
+from harness.measurement.readings import Peak
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -32,6 +32,7 @@ class Resident:
     """Resident memory of a process on Linux; elsewhere the current reading at the end of a phase."""
 
     kind = "rss"
+    baseline_bytes: int
 
     def __init__(self) -> None:
         self._swapped = 0
@@ -41,21 +42,18 @@ class Resident:
         """What is resident from here on is the run's."""
         _warm_up()
         give_back()
-        self._baseline = _status("VmRSS")
+        self.baseline_bytes = _status("VmRSS")
 
     def reset(self) -> None:
         if _CLEAR.exists():
             _CLEAR.write_text(_RESET_PEAK)
 
-    def peak(self) -> dict[str, int | None]:
+    def peak(self) -> Peak:
         self._swapped = max(self._swapped, _status("VmSwap"))
-        return {"allocated": max(0, _status("VmHWM") - self._baseline), "reserved": None}
+        return Peak(allocated=max(0, _status("VmHWM") - self.baseline_bytes))
 
     def release(self) -> None:
         give_back()
-
-    def baseline(self) -> dict[str, Any]:
-        return {"baseline_bytes": self._baseline}
 
     def remarks(self) -> dict[str, list[str]]:
         """By memory and time, what disturbed them."""
@@ -67,6 +65,7 @@ class Cuda:
     """A GPU: torch's counters, and the driver's reading sampled while a phase runs."""
 
     kind = "cuda"
+    baseline_bytes: int | None = None
 
     def __init__(self) -> None:
         self._driver = Driver()
@@ -90,16 +89,16 @@ class Cuda:
         self._own = max(self._own, self._driver.used_by(os.getpid()))
         self._slowed |= self._driver.slowed()
 
-    def peak(self) -> dict[str, int | None]:
+    def peak(self) -> Peak:
         if self._stop is not None:
             self._stop.set()
         self._look()
-        return {
-            "allocated": torch.cuda.max_memory_allocated(),
-            "reserved": torch.cuda.max_memory_reserved(),
-            "device": max(0, self._highest - self._used_at_start) if self._highest else None,
-            "process": self._own or None,
-        }
+        return Peak(
+            allocated=torch.cuda.max_memory_allocated(),
+            reserved=torch.cuda.max_memory_reserved(),
+            device=max(0, self._highest - self._used_at_start) if self._highest else None,
+            process=self._own or None,
+        )
 
     def begin(self) -> None:
         """What is in use was read before this process used the device; what it has made ready is let go."""
@@ -107,9 +106,6 @@ class Cuda:
 
     def release(self) -> None:
         torch.cuda.empty_cache()
-
-    def baseline(self) -> dict[str, Any]:
-        return {}
 
     def remarks(self) -> dict[str, list[str]]:
         """By memory and time, what disturbed them."""

@@ -21,12 +21,13 @@ import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import fields
 
-import numpy as np
 import torch
 
 from harness.measurement.memory_probes import Cuda, Neighbours, Resident
+from harness.measurement.readings import Memory, Peak
+from harness.stats import Number
 
 LEAST_REQUESTS = 8
 """Repeats from which a latency is reported without a remark; 20 are the default."""
@@ -45,41 +46,30 @@ def now() -> float:
     return time.perf_counter()
 
 
-def summary(milliseconds: list[float]) -> dict[str, float] | None:
-    """p50, p95, p99, mean, spread (quartile distance over the median) and the number of times; None without one."""
-    if not milliseconds:
-        return None
-    p25, p50, p75, p95, p99 = np.percentile(milliseconds, [25, 50, 75, 95, 99])
-    return {
-        "p50": float(p50),
-        "p95": float(p95),
-        "p99": float(p99),
-        "mean": float(np.mean(milliseconds)),
-        "spread": float((p75 - p25) / p50) if p50 else 0.0,
-        "n": len(milliseconds),
-    }
-
-
 class Meter:
     """Peak memory by phase of this process, what its time was spent on, and what disturbed either.
 
     >>> meter = Meter()
     >>> with meter.phase("load"): ...
-    >>> meter.peaks["load"]      # {"allocated": bytes, "reserved": bytes or None}
+    >>> meter.peaks["load"]      # Peak(allocated=...), in bytes
     >>> with meter.spending("data"): ...
     >>> meter.spent["data"]      # seconds
     """
 
-    def __init__(self) -> None:
-        self.peaks: dict[str, dict[str, int | None]] = {}
+    def __init__(self, gauge: Resident | Cuda | None = None) -> None:
+        self.peaks: dict[str, Peak] = {}
         self.spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
-        self._gauge: Resident | Cuda = Cuda() if torch.cuda.is_available() else Resident()
+        self._gauge = gauge or (Cuda() if torch.cuda.is_available() else Resident())
         self._neighbours = Neighbours()
 
     def begin(self) -> None:
         """From here on what the process has is the run's; a GPU's free memory was read when the meter was made."""
         gc.collect()
         self._gauge.begin()
+
+    def another(self) -> Meter:
+        """A meter that has measured nothing yet, with the same memory taken off: for one trial of several."""
+        return Meter(self._gauge)
 
     @property
     def kind(self) -> str:
@@ -101,9 +91,9 @@ class Meter:
 
     def stop(self, name: str) -> None:
         self._neighbours.stop(name)
-        peak = self._gauge.peak()
-        kept = self.peaks.get(name, {})
-        self.peaks[name] = {part: _most(kept.get(part), value) for part, value in peak.items()}
+        peak, kept = self._gauge.peak(), self.peaks.get(name, Peak())
+        parts = {part.name: _most(getattr(kept, part.name), getattr(peak, part.name)) for part in fields(Peak)}
+        self.peaks[name] = Peak(**parts)
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
@@ -114,11 +104,11 @@ class Meter:
         finally:
             self.spent[name] += now() - began
 
-    def headline(self, phase: str) -> int | None:
+    def headline(self, phase: str) -> Number | None:
         """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU; None of none entered."""
         if (peak := self.peaks.get(phase)) is None:
             return None
-        return peak.get("process") or peak.get("device") or peak["reserved"] or peak["allocated"]
+        return peak.process or peak.device or peak.reserved or peak.allocated
 
     def settle(self) -> None:
         """Give freed memory back to the system, so that a phase does not inherit the garbage of the last."""
@@ -143,10 +133,12 @@ class Meter:
         }
         return {name: remarks for name, remarks in found.items() if remarks}
 
-    def as_record(self) -> dict[str, Any]:
-        return {"kind": self.kind, **self.peaks, **self._gauge.baseline()}
+    def memory(self) -> Memory:
+        """The peaks so far."""
+        load, train, evaluate, infer = (self.peaks.get(phase) for phase in ("load", "train", "evaluate", "infer"))
+        return Memory(self.kind, self._gauge.baseline_bytes, load, train, evaluate, infer)
 
 
-def _most(first: int | None, second: int | None) -> int | None:
+def _most(first: Number | None, second: Number | None) -> Number | None:
     known = [value for value in (first, second) if value is not None]
     return max(known) if known else None

@@ -3,6 +3,7 @@
 load_records("results/,method=lora,rank=8")      # every finished or failed run below a folder that matches
 """
 
-from harness.records.record import Record, StoredRecord, load_records
+from harness.records.reading import StoredRecord, load_records
+from harness.records.record import Record
 
 __all__ = ["Record", "StoredRecord", "load_records"]

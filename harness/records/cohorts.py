@@ -6,17 +6,19 @@ own experiment where there is one, else the one with the most items; so it is se
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from harness.errors import UserError
 from harness.records import measures, seeds
 from harness.records.index import Key
-from harness.records.record import Record, StoredRecord, flatten
+from harness.records.reading import StoredRecord, flatten
+from harness.records.record import Record, Score
 from harness.stats import Estimate
 
 T = TypeVar("T")
@@ -190,12 +192,12 @@ def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
     found = [{n: value for n, value in flatten(run.record.config) if _varied(n)} for run in runs]
     rate = "training.learning_rate"
     chosen = {
-        measures.number(run.record.training, "learning_rate"): own[rate]
+        (run.record.training and run.record.training.learning_rate): own[rate]
         for run, own in zip(runs, found, strict=True)
         if measures.tries(run.record) > 1 and rate in own
     }
     for run, own in zip(runs, found, strict=True):
-        used = measures.number(run.record.training, "learning_rate")
+        used = run.record.training and run.record.training.learning_rate
         if used in chosen:
             own[rate] = chosen[used]
     if len({run.root for run in runs}) > 1:
@@ -208,14 +210,22 @@ def _varied(name: str) -> bool:
     return name.startswith(VARIED) and not name.endswith(NAMED)
 
 
+class _Baselines(msgspec.Struct):
+    """A file of baselines."""
+
+    task: str
+    baselines: dict[str, Score]
+    data_sha256: str | None = None
+    n: int | None = None
+    metric: str | None = None
+
+
 def read_baselines(path: Path) -> Iterable[Baseline]:
+    """What the same rows and items give without a language model; UserError if the file is not one of baselines."""
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        task, named = raw["task"], raw["baselines"].items()
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as cause:
-        raise UserError(f"{path}: not a file of baselines ({cause!r}). Remove it or make it again.") from cause
-    n = measures.number(raw, "n")
-    for name, part in named:
-        value = measures.estimate(part)
-        if value:
-            yield Baseline(name, task, raw.get("data_sha256"), None if n is None else int(n), raw.get("metric"), value)
+        raw = msgspec.json.decode(path.read_bytes(), type=_Baselines)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as cause:
+        raise UserError(f"{path}: not a file of baselines ({cause}). Remove it or make it again.") from cause
+    for name, score in raw.baselines.items():
+        if value := measures.estimate(score):
+            yield Baseline(name, raw.task, raw.data_sha256, raw.n, raw.metric, value)

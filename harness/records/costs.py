@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.records.measures import number
-from harness.records.record import Record
+from harness.records.record import Inference, Record
 
 REQUESTS = 1000  # that costs are shown for where no number is given
 ALIKE = 0.1  # requests that differ by less may well take equally long: the margin of `harness check` for a latency
@@ -31,19 +30,21 @@ def training_seconds(record: Record) -> float | None:
     """Seconds of training and of the search for its learning rate; 0 where nothing is trained, None if not known."""
     if not record.training:
         return 0.0
-    seconds = number(record.training, "seconds")
-    return None if seconds is None else seconds + (number(record.training, "tuning_seconds") or 0.0)
+    seconds = record.training.seconds
+    return None if seconds is None else seconds + (record.training.tuning_seconds or 0.0)
 
 
 def index_seconds(record: Record) -> float:
     """Seconds of building an index; 0 without one."""
-    return number(record.retrieval, "index_seconds") or 0.0
+    return (record.retrieval and record.retrieval.index_seconds) or 0.0
 
 
 def request_seconds(record: Record) -> float | None:
     """Mean seconds of one request, merged where that was measured."""
-    merged = number(record.inference, "merged", "latency_ms", "mean")
-    milliseconds = merged if merged is not None else number(record.inference, "latency_ms", "mean")
+    inference = record.inference or Inference()
+    merged = inference.merged and inference.merged.latency_ms
+    timed = merged or inference.latency_ms
+    milliseconds = timed and timed.mean
     return None if milliseconds is None else milliseconds / 1000
 
 

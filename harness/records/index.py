@@ -19,17 +19,16 @@ from harness import paths
 from harness.errors import UserError
 from harness.files import write
 from harness.records import measures
-from harness.records.record import (
+from harness.records.reading import (
     RECORD_FILE,
     RUN_FILES,
-    NewerSchema,
-    Record,
     StoredRecord,
     nothing_chosen,
     read_record,
     split_selector,
     walk,
 )
+from harness.records.record import NewerSchema, Record
 
 BASELINES_FILE = "baselines.json"
 _VERSION = 3

@@ -1,44 +1,22 @@
-"""The numbers of a record that a report shows, each None where the run did not get that far.
-
-A record of a failed run may lack any part, and a part may lack any field, so every number is read through
-`number`.
-
->>> number({"latency_ms": {"p50": 41.5}}, "latency_ms", "p50")
-41.5
-"""
+"""The numbers of a record that a report shows, each None if the run did not get that far."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from harness.measurement.readings import Peak
+from harness.records.record import Record, Score
+from harness.stats import Estimate, Summary
 
-from harness.records.record import Record
-from harness.stats import Estimate
-
-PHASES = ("load", "train", "infer")
 UNTRAINED = "zero_shot"
 """The method that leaves the model and its prompt alone, which the others are measured from."""
 
 
-def at(part: Any, *path: str) -> Any:
-    """What lies at a path of nested dicts; None where any step is missing."""
-    for name in path:
-        part = part.get(name) if isinstance(part, dict) else None
-    return part
+def median(summary: Summary | None) -> float | None:
+    return None if summary is None else summary.p50
 
 
-def number(part: Any, *path: str) -> float | None:
-    """A finite number at that path, else None: NaN is what a diverged run writes, not a value."""
-    found = at(part, *path)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return None
-    return found
-
-
-def estimate(part: Any) -> Estimate | None:
-    """A value with its interval from a part of a record; None if it has no value."""
-    value = number(part, "value")
-    return None if value is None else Estimate(value, number(part, "low"), number(part, "high"))
+def estimate(score: Score | None) -> Estimate | None:
+    """A value with its interval; None if it has no value."""
+    return None if score is None or score.value is None else Estimate(score.value, score.low, score.high)
 
 
 def quality(record: Record) -> Estimate | None:
@@ -47,81 +25,79 @@ def quality(record: Record) -> Estimate | None:
 
 
 def validation(record: Record) -> float | None:
-    return number(record.validation, "value") if record.status == "ok" else None
+    return record.validation.value if record.validation and record.status == "ok" else None
 
 
 def metric(record: Record) -> str | None:
-    return at(record.quality, "metric") or at(record.validation, "metric")
+    known = [score.metric for score in (record.quality, record.validation) if score]
+    return next((metric for metric in known if metric), None)
 
 
 def items(record: Record) -> int | None:
     """Test items that were asked: those scored and those that could not be run."""
-    n = number(record.quality, "n")
-    return None if n is None else int(n + (number(record.quality, "unscored") or 0))
+    if record.quality is None or record.quality.n is None:
+        return None
+    return int(record.quality.n + record.quality.unscored)
 
 
-def phase_memory(record: Record, phase: str) -> float | None:
+def phase_memory(peak: Peak | None) -> float | None:
     """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU."""
-    readings = [number(record.memory, phase, name) for name in ("process", "device", "allocated")]
-    return next((reading for reading in readings if reading), None)
+    return (peak.process or peak.device or peak.allocated or None) if peak else None
 
 
 def training_memory(record: Record) -> float | None:
     """Peak bytes while training; a run that reused trained weights has only the copied figure."""
-    own = phase_memory(record, "train")
-    return own if own is not None else number(record.training, "peak_memory_bytes")
+    own = phase_memory(record.memory and record.memory.train)
+    return own if own is not None else record.training and record.training.peak_memory_bytes
 
 
 def inference_memory(record: Record) -> float | None:
-    own = phase_memory(record, "infer")
-    return own if own is not None else number(record.inference, "peak_memory_bytes")
+    own = phase_memory(record.memory and record.memory.infer)
+    return own if own is not None else record.inference and record.inference.peak_memory_bytes
 
 
 def peak_memory(record: Record) -> float | None:
     """The highest of the phases load, train and infer, in bytes: what a machine must have to do it all."""
-    phases = [phase_memory(record, phase) for phase in PHASES]
-    known = [b for b in (*phases, training_memory(record), inference_memory(record)) if b is not None]
-    return max(known, default=None)
+    loaded = phase_memory(record.memory and record.memory.load)
+    return max((b for b in (loaded, training_memory(record), inference_memory(record)) if b is not None), default=None)
 
 
 def latency(record: Record) -> float | None:
     """Median milliseconds of one request."""
-    return number(record.inference, "latency_ms", "p50")
+    return median(record.inference and record.inference.latency_ms)
 
 
 def merged_latency(record: Record) -> float | None:
     """The same with the adapter merged into the weights."""
-    return number(record.inference, "merged", "latency_ms", "p50")
+    merged = record.inference and record.inference.merged
+    return median(merged and merged.latency_ms)
 
 
 def memory_kind(record: Record) -> str | None:
-    kind = at(record.memory, "kind")
-    return str(kind) if kind else None
+    return record.memory and record.memory.kind
 
 
 def labelled_rows(record: Record) -> int | None:
-    """Labelled rows that a method had to train on or to show; None where it uses none."""
-    trained = number(record.training, "examples")
-    if trained is not None:
-        return int(trained)
-    shown = number(record.config, "max_train_examples") if record.context == "few_shot" else None
+    """Labelled rows that a method had to train on or to show; None if it uses none."""
+    if record.training and record.training.examples is not None:
+        return int(record.training.examples)
+    shown = record.config.get("max_train_examples") if record.context == "few_shot" else None
     return None if shown is None else int(shown)
 
 
 def data_hash(record: Record) -> str | None:
-    found = at(record.environment, "data_sha256")
-    return str(found) if found else None
+    return record.environment.data_sha256 or None
 
 
 def hardware(record: Record) -> str | None:
-    """The device, and on a CPU by what matrices are multiplied where it is not torch's own choice."""
-    device, matmul = at(record.environment, "device"), at(record.environment, "matmul")
+    """The device, and on a CPU by what matrices are multiplied if it is not torch's own choice."""
+    device, matmul = record.environment.device, record.environment.matmul
     return f"{device}, products by {matmul}" if device and matmul not in (None, "torch") else device
 
 
 def device_kind(record: Record) -> str | None:
-    """cuda or cpu; None where the run ended before it knew."""
-    kind, device = memory_kind(record), str(at(record.environment, "device") or "")
+    """cuda or cpu; None if the run ended before it knew."""
+    kind, device = memory_kind(record), record.environment.device or ""
     if kind is None and not device:
         return None
     # A GPU is named by its maker ("NVIDIA H200"), so the kind of memory that was read is the surer sign.
@@ -129,14 +105,13 @@ def device_kind(record: Record) -> str | None:
 
 
 def tries(record: Record) -> int:
-    """How many learning rates were tried on validation; 0 where that is not recorded."""
-    tried = at(record.training, "tried")
-    return len(tried) if isinstance(tried, dict) else 0
+    """How many learning rates were tried on validation; 0 if that is not recorded."""
+    return len(record.training.tried) if record.training and record.training.tried else 0
 
 
 def contaminated(record: Record) -> dict[str, list[str]]:
     """By figure (memory, training, latency), what disturbed it while it was measured."""
-    found = {name: [str(remark) for remark in remarks] for name, remarks in (record.contaminated or {}).items()}
-    if remark := at(record.memory, "contaminated"):  # as records said it before they had a field for it
-        found.setdefault("memory", []).append(str(remark))
+    found = {name: list(remarks) for name, remarks in record.contaminated.items()}
+    if record.memory and record.memory.contaminated:  # as records said it before they had a field for it
+        found.setdefault("memory", []).append(record.memory.contaminated)
     return found

@@ -1,27 +1,25 @@
 """A Record is what happened in one run, as data: schema 1, one `record.json` a run.
 
-`load_records("results/,method=lora,rank=8")` reads every record below a folder, those that match the filters.
-Nothing here imports torch, so a laptop reads results in a moment.
+    record = read_record(Path("results/.../record.json"))
+    record.quality.value, record.training.seconds, record.inference.latency_ms.p50
+
+A part that does not apply (training of an untrained method) is None. Nothing here imports torch, so a laptop reads
+results in a moment. What is measured, and how, is in docs/records.md.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
 
-from harness.errors import UserError
+import msgspec
+
+from harness.measurement.readings import Environment, Memory
+from harness.stats import Number, Summary
 
 SCHEMA = 1
 STATUSES = ("ok", "failed", "oom", "diverged", "interrupted", "crashed")
-RECORD_FILE = "record.json"
-PREDICTIONS_FILE = "predictions.jsonl"
-VALIDATION_FILE = "validation.jsonl"
-RUN_FILES = (RECORD_FILE, PREDICTIONS_FILE, VALIDATION_FILE)
 
 
 class NewerSchema(Exception):
@@ -29,212 +27,284 @@ class NewerSchema(Exception):
 
 
 @dataclass(frozen=True)
+class Score:
+    """A metric's mean over items, with its 95 % interval by items or clusters."""
+
+    metric: str | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: Number | None = None
+    """Items that have a score."""
+
+
+@final
+@dataclass(frozen=True)
+class Slice:
+    """The primary metric on the items of one slice."""
+
+    value: float | None
+    n: Number | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Quality(Score):
+    """The primary metric on the test split, and the others."""
+
+    unscored: Number = 0
+    """Items that do not fit the model: counted apart, never as wrong."""
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    """By name, the mean of each metric, the primary one among them."""
+    slices: dict[str, Slice] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Estimated:
+    """What was predicted of the training peak."""
+
+    train_peak_bytes: Number
+    parts: dict[str, Number]
+    """By part (weights, gradients, ...), bytes at the peak."""
+    tokens: Number
+    """Of the longest row, which it was predicted for."""
+
+
+@final
+@dataclass(frozen=True)
+class Training:
+    """What training took. `seconds` are optimisation steps only."""
+
+    seconds: float | None = None
+    validation_seconds: float | None = None
+    save_seconds: float | None = None
+    tuning_seconds: float | None = None
+    """The search for a learning rate, the trial that was kept left out."""
+    step_ms: Summary | None = None
+    steps: Number | None = None
+    epochs: float | None = None
+    examples: Number | None = None
+    """Rows, those made of documents among them."""
+    demonstrations_left_out: Number | None = None
+    """Demonstrations that had no room, over all rows."""
+    tokens: Number | None = None
+    """Read in all steps, without padding."""
+    longest_row: Number | None = None
+    """Tokens of the longest row."""
+    longest_answer: Number | None = None
+    """The most tokens of a row that are learned."""
+    tokens_per_second: float | None = None
+    flops: float | None = None
+    learning_rate: float | None = None
+    gradient_checkpointing: bool | None = None
+    final_train_loss: float | None = None
+    best_validation_loss: float | None = None
+    trainable_parameters: Number | None = None
+    total_parameters: Number | None = None
+    tried: dict[str, float] | None = None
+    """By learning rate, the validation value that it reached; None of a single rate."""
+    peak_memory_bytes: Number | None = None
+    contaminated: list[str] | None = None
+    """What disturbed the training's time."""
+    weights: str | None = None
+    """Their folder below results/.weights/, if they are kept."""
+    weights_bytes: Number | None = None
+    shared: bool | None = None
+    """Whether an earlier run trained these weights, whose cost is copied."""
+    estimated: Estimated | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Requests:
+    """Single requests, one at a time, in milliseconds."""
+
+    latency_ms: Summary | None = None
+    """From question to answer, retrieval included."""
+    first_token_ms: Summary | None = None
+    per_token_ms: Summary | None = None
+    """Of each further token; None of a choice."""
+    tokens: Number | None = None
+    """Of every answer, if its length was fixed."""
+
+
+@final
+@dataclass(frozen=True)
+class PrefixCached:
+    """Requests to a server that has read what all prompts begin with."""
+
+    tokens: Number
+    """What all prompts begin with."""
+    latency_ms: Summary | None = None
+
+
+@final
+@dataclass(frozen=True)
+class MergedScore(Score):
+    """Quality with the adapter merged, on the first items."""
+
+    same_answers: Number | None = None
+    """Items that it answers as the unmerged adapter does."""
+
+
+@final
+@dataclass(frozen=True)
+class Merged:
+    """With the adapter folded into the weights."""
+
+    latency_ms: Summary | None = None
+    fixed: Requests | None = None
+    quality: MergedScore | None = None
+    largest_logit_difference: float | None = None
+    refused: str | None = None
+    """Why PEFT does not fold it, if it does not."""
+
+
+@final
+@dataclass(frozen=True)
+class Inference:
+    """What answering takes."""
+
+    latency_ms: Summary | None = None
+    """Single requests from question to answer, retrieval included, without a prefix cache."""
+    first_token_ms: Summary | None = None
+    per_token_ms: Summary | None = None
+    fixed: Requests | None = None
+    """The same with answers of `measure.fixed_tokens`."""
+    prefix_cached: PrefixCached | None = None
+    merged: Merged | None = None
+    items_per_second: float | None = None
+    """Of the batched evaluation."""
+    prompt_tokens: float | None = None
+    completion_tokens: float | None = None
+    flops_per_item: float | None = None
+    trimmed_items: Number | None = None
+    """Items whose demonstrations had not all room."""
+    peak_memory_bytes: Number | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Retrieval:
+    """How well passages were found, and what finding them took."""
+
+    k: Number | None = None
+    recall: float | None = None
+    mrr: float | None = None
+    ndcg: float | None = None
+    passages: Number | None = None
+    """In the index."""
+    index_seconds: float | None = None
+    index_cached: bool | None = None
+    """Whether an earlier run built the index."""
+    latency_ms: Summary | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One skill before and after training, item by item."""
+
+    before: float | None = None
+    after: float | None = None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: Number | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Retention(Change):
+    """What a trained model has forgotten: general knowledge, and the other skills in `parts`."""
+
+    metric: str | None = None
+    parts: dict[str, Change] = field(default_factory=dict)
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """Why a run is not ok."""
+
+    type: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+
+
+@final
+@dataclass(frozen=True)
 class Record:
-    """One run. A part that does not apply (training of an untrained method) is None."""
+    """One run."""
 
     run_id: str
-    # hash of what can change the outcome: configuration and data, a dash, then versions and the device's kind
+    """Hash of what can change the outcome: configuration and data, a dash, then versions and the device's kind."""
     status: str
-    # ok | failed | oom | diverged | interrupted | crashed
+    """ok | failed | oom | diverged | interrupted | crashed."""
     task: str
     probes: str
-    # the axis that the task tests: behaviour | knowledge | format | ...
+    """The axis that the task tests: behaviour | knowledge | format | ..."""
     model: str
     method: str
-    # the name of the pair of adaptation and context: lora, rag, rag_lora
+    """The name of the pair of adaptation and context: lora, rag, rag_lora."""
     adaptation: str
-    # none | full | lora | qlora | prefix | ...
+    """none | full | lora | qlora | prefix | ..."""
     context: str
-    # what is in the prompt when answering: zero_shot | instructed | few_shot | rag | oracle
+    """What is in the prompt when answering: zero_shot | instructed | few_shot | rag | oracle."""
     train_context: str | None
-    # what was in the prompt when training; None when nothing was trained
+    """What was in the prompt when training; None when nothing was trained."""
     rank: int | None
     seed: int
     experiment: str
-    error: dict[str, str] | None = None
-    # type, message, traceback of a run that is not ok
-    quality: dict[str, Any] | None = None
-    # test split: metric, value, low, high (95 %, by items or clusters), n, unscored, metrics {name: value}, slices
-    validation: dict[str, Any] | None = None
-    # the same scorer on the validation split: metric, value, low, high, n; what choices are made on
-    training: dict[str, Any] | None = None
-    # seconds (steps only), tuning_seconds, steps, examples, tokens, learning_rate, parameters, memory, shared ...
-    inference: dict[str, Any] | None = None
-    # latency_ms {p50, p95, mean}, first_token_ms, merged, items_per_second, prompt_tokens, completion_tokens ...
-    retrieval: dict[str, Any] | None = None
-    # k, recall, index_seconds, latency_ms
-    retention: dict[str, Any] | None = None
-    # what was forgotten: metric, before, after, change, low, high
-    memory: dict[str, Any] | None = None
-    # kind (cuda | rss), load, train, evaluate, infer: {allocated, reserved} in bytes
+    error: Failure | None = None
+    quality: Quality | None = None
+    validation: Score | None = None
+    """The same scorer on the validation split; what choices are made on."""
+    training: Training | None = None
+    inference: Inference | None = None
+    retrieval: Retrieval | None = None
+    retention: Retention | None = None
+    memory: Memory | None = None
     seconds: dict[str, float] | None = None
-    # what the run's time was spent on: load, data, tuning, training, validation, save, inference, latency ...
+    """What the run's time was spent on: load, data, tuning, training, validation, save, inference, latency, ..."""
     contaminated: dict[str, list[str]] = field(default_factory=dict)
-    # by figure (memory, training, latency), what disturbed it
-    environment: dict[str, Any] = field(default_factory=dict)
-    # device, packages, commit, dirty, data_sha256, started_at, finished_at, seconds
+    """By figure (memory, training, latency), what disturbed it."""
+    environment: Environment = field(default_factory=Environment)
     config: dict[str, Any] = field(default_factory=dict)
-    # the resolved configuration, secrets redacted
+    """The resolved configuration, secrets redacted."""
     overrides: list[str] = field(default_factory=list)
-    # what makes this cell again when it stands after `harness run`; secrets redacted
+    """What makes this cell again after `harness run`; secrets redacted."""
     predicted: list[str] = field(default_factory=list)
-    # of the order of methods, by the task's data card: chains such as "lora > few_shot >= zero_shot"
+    """Of the order of methods, by the task's data card: chains such as "lora > few_shot >= zero_shot"."""
     schema: int = SCHEMA
 
     @property
     def label(self) -> str:
-        """The method as a reader names it: `lora r8` where it has a rank."""
+        """The method as a reader names it: `lora r8` if it has a rank."""
         return f"{self.method} r{self.rank}" if self.rank is not None else self.method
 
     def to_json(self) -> str:
-        return json.dumps({"schema": self.schema, **asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        """Two spaces a level, the schema first; NaN becomes null."""
+        values = {"schema": self.schema, **asdict(self)}
+        return msgspec.json.format(msgspec.json.encode(values), indent=2).decode() + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Record:
-        raw = json.loads(text)
-        if raw.get("schema", SCHEMA) != SCHEMA:
-            raise NewerSchema(raw["schema"])
-        known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in raw.items() if name in known})
-
-
-@dataclass(frozen=True)
-class StoredRecord:
-    """A record and the folder it lies in, beside predictions.jsonl and config.yaml."""
-
-    record: Record
-    folder: Path
-    root: Path
-    # the results folder in which it was found
-
-    def predictions(self) -> list[dict[str, Any]]:
-        """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
-        return read_lines(self.folder / PREDICTIONS_FILE)
-
-    def validated(self) -> list[dict[str, Any]]:
-        """The same of the validation items, which choices are made on."""
-        return read_lines(self.folder / VALIDATION_FILE)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; none where it is missing; UserError with its line where one is not JSON."""
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as cause:
-        raise UserError(f"{path}: not UTF-8 ({cause}). Run that cell again.") from cause
-    full = [line for line in lines if line]
-    try:
-        rows: list[dict[str, Any]] = json.loads(f"[{','.join(full)}]")  # half the time of a call a line
-    except json.JSONDecodeError:
-        rows = []
-    whole = len(rows) == len(full) and all(isinstance(row, dict) for row in rows)
-    return rows if whole else [_parsed(path, number, line) for number, line in enumerate(lines, 1) if line]
-
-
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as cause:
-        raise UserError(f"{path}, line {number}: not JSON ({cause}). Run that cell again.") from cause
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, line {number}: not an object. Run that cell again.")
-    return row
-
-
-def read_record(path: Path) -> Record:
-    """The record in one file; UserError with the file's name where it is not a record, or one of another schema."""
-    try:
-        return Record.from_json(path.read_text(encoding="utf-8"))
-    except NewerSchema as cause:
-        raise UserError(f"{path}: {_of_schema(cause)}.") from cause
-    except (AttributeError, json.JSONDecodeError, TypeError, KeyError) as cause:
-        raise UserError(f"{path}: not a record ({cause}). Move it away or run that cell again.") from cause
-
-
-def _of_schema(cause: NewerSchema) -> str:
-    return f"a record of schema {cause}; this version reads schema {SCHEMA}"
-
-
-def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
-    """`results/,method=lora,rank=8` as a folder, which must be there, and filters on record fields."""
-    folder, *conditions = selector.split(",")
-    filters = {}
-    for condition in conditions:
-        name, equals, value = condition.partition("=")
-        if not equals:
-            raise UserError(f"Selector {selector!r}: {condition!r} is not field=value.")
-        if name not in {f.name for f in fields(Record)}:
-            raise UserError(f"Selector {selector!r}: a record has no field {name!r}.")
-        filters[name] = value
-    found = Path(folder or "results")
-    if not found.is_dir():
-        raise UserError(f"{found}: no such folder. Make results with: harness run experiment=quickstart")
-    return found, filters
-
-
-def walk(folder: str) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
-    """Every folder below one with its files by name, in a stable order; hidden ones (trained weights) are left out."""
-    waiting = [folder]
-    while waiting:
-        place, folders, files = waiting.pop(), [], {}
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if not entry.is_dir():
-                    files[entry.name] = entry
-                elif not entry.name.startswith("."):
-                    folders.append(entry.path)
-        yield place, files
-        waiting += sorted(folders, reverse=True)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Records, and files of another schema with what is wrong with them."""
-
-    records: list[StoredRecord]
-    left_out: list[str]
-
-
-def load(selector: str) -> Loaded:
-    """Records chosen by a selector; UserError where the folder is missing or holds none.
-
-    A record of an unknown schema is named and left out.
-    """
-    folder, filters = split_selector(selector)
-    stored, left_out = [], []
-    for place in (Path(place) for place, files in walk(str(folder)) if RECORD_FILE in files):
+    def from_json(cls, text: str | bytes) -> Record:
+        """NewerSchema if it is of another schema; msgspec.ValidationError if a field is of another type."""
         try:
-            stored.append(StoredRecord(read_record(place / RECORD_FILE), place, folder))
-        except UserError as cause:
-            if not isinstance(cause.__cause__, NewerSchema):
+            schema = _SCHEMA.decode(text).schema
+            if schema != SCHEMA:
+                raise NewerSchema(schema)
+            return _RECORD.decode(text)
+        except msgspec.DecodeError as cause:
+            if isinstance(cause, msgspec.ValidationError):
                 raise
-            left_out.append(str(cause))
-    chosen = [s for s in stored if all(str(getattr(s.record, n)) == v for n, v in filters.items())]
-    if not chosen:
-        raise nothing_chosen(selector, bool(stored), left_out)
-    return Loaded(chosen, left_out)
+            raw = json.loads(text, parse_constant=lambda _: None)  # NaN is what a diverged run wrote, not a value
+            return msgspec.convert(raw, cls)
 
 
-def nothing_chosen(selector: str, some: bool, left_out: Sequence[str]) -> UserError:
-    """What to say where a selector chooses nothing of what is there, if there is some."""
-    return UserError("\n".join([f"{selector}: no record there" + (" matches." if some else "."), *left_out]))
+class _Schema(msgspec.Struct):
+    schema: int = SCHEMA
 
 
-def load_records(selector: str) -> list[StoredRecord]:
-    """The records of `load`; what is left out is said on standard error."""
-    loaded = load(selector)
-    for said in loaded.left_out:
-        print(f"left out: {said}", file=sys.stderr)
-    return loaded.records
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`{"context": {"k": 4}}` as ("context.k", "4"), the way an override is typed."""
-    for name, value in config.items():
-        path = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{path}.")
-        else:
-            yield path, json.dumps(value) if isinstance(value, list | bool) or value is None else str(value)
+_SCHEMA, _RECORD = msgspec.json.Decoder(_Schema), msgspec.json.Decoder(Record)

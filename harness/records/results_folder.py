@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 
 from harness.files import slug, write
-from harness.records.record import PREDICTIONS_FILE, RECORD_FILE, VALIDATION_FILE, Record, read_record
+from harness.records.reading import PREDICTIONS_FILE, RECORD_FILE, VALIDATION_FILE, read_record
+from harness.records.record import Record
 
 Answers = Mapping[str, Iterable[Mapping[str, Any]]]
 WEIGHTS = ".weights"

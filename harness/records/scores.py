@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.records.record import PREDICTIONS_FILE, StoredRecord, read_lines
+from harness.records.reading import PREDICTIONS_FILE, StoredRecord, read_lines
 
 RIGHT = 0.5
 """A score from which an answer counts as right."""

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import fmean
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from harness import stats
 from harness.records import measures, scores
-from harness.records.record import Record, StoredRecord
+from harness.records.reading import StoredRecord
+from harness.records.record import Quality, Record
 from harness.records.scores import Shared
 
-_FIGURES = {
-    "memory": "memory",
-    "training": "training",
-    "inference": "latency",
-    "retrieval": "latency",
-    "seconds": "latency",
-}
-"""The parts of a record, and the figure whose disturbance is in them."""
+Part = TypeVar("Part", bound=Any)
 _INSTANT = 1e-3
 """Seconds below which a step was not taken."""
 _HIGHEST = ("memory", "peak_memory_bytes", "tuning_seconds")
@@ -37,17 +33,21 @@ def together(runs: Sequence[StoredRecord]) -> Record:
     records = [run.record for run in runs]
     if len(records) == 1:
         return records[0]
-    parts = ("validation", "training", "inference", "retrieval", "retention", "memory")
-    found = {part: mean([getattr(r, part) for r in _measured(records, _FIGURES.get(part))], part) for part in parts}
-    found["seconds"] = _seconds(_measured(records, _FIGURES["seconds"]))
-    for part in ("retention", "validation"):
-        if found[part]:
-            found[part] |= {"low": None, "high": None}  # of items and seeds they are not known, and are no mean
+    latency = _measured(records, "latency")
+    retention = _mean([r.retention for r in records])
+    validation = _mean([r.validation for r in records])
     return replace(
         records[0],
         quality=_quality(runs),
+        # of items and seeds together an interval is not known, and is no mean
+        validation=validation and replace(validation, low=None, high=None),
+        training=_mean([r.training for r in _measured(records, "training")]),
+        inference=_mean([r.inference for r in latency]),
+        retrieval=_mean([r.retrieval for r in latency]),
+        retention=retention and replace(retention, low=None, high=None),
+        memory=_mean([r.memory for r in _measured(records, "memory")], "memory"),
+        seconds=_seconds(latency),
         contaminated=_disturbances(records),
-        **found,
     )
 
 
@@ -57,18 +57,29 @@ def spread(records: Sequence[Record]) -> float | None:
     return stats.seed_spread(values) if values else None
 
 
-def _quality(runs: Sequence[StoredRecord]) -> dict[str, Any]:
+def _quality(runs: Sequence[StoredRecord]) -> Quality | None:
     """The mean with the interval of items and seeds; without every seed's predictions there is no interval."""
-    found: dict[str, Any] = mean([run.record.quality for run in runs])
-    unscored = max(measures.number(run.record.quality, "unscored") or 0 for run in runs)
+    known = [run.record.quality for run in runs if run.record.quality]
+    mean = _mean(known)
+    if mean is None:
+        return None
+    unscored = max(quality.unscored for quality in known)
     own = [scores.read(run) for run in runs]
     shared = Shared.of([one for one in own if one]) if all(own) else None
     interval = stats.interval_over_seeds(shared.scores, shared.clusters) if shared else None
-    ends = {"low": interval.low, "high": interval.high} if interval else {"low": None, "high": None}
-    return found | ends | {"unscored": int(unscored)}
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    return replace(mean, low=low, high=high, unscored=int(unscored))
 
 
-def mean(parts: Sequence[Any], name: str = "") -> Any:
+def _mean(parts: Sequence[Part | None], name: str = "") -> Part | None:
+    """Of the same part of several records one with the mean of each figure."""
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    return msgspec.convert(mean_of([asdict(part) for part in known], name), type(known[0]))
+
+
+def mean_of(parts: Sequence[Any], name: str = "") -> Any:
     """Of numbers their mean or, by their name, the highest; of dicts that of each field; else the first known."""
     known = [part for part in parts if part is not None]
     if not known:
@@ -76,7 +87,7 @@ def mean(parts: Sequence[Any], name: str = "") -> Any:
     if all(isinstance(part, dict) for part in known):
         of_memory = name if name == "memory" else ""
         names = dict.fromkeys(field for part in known for field in part)
-        return {field: mean([part.get(field) for part in known], of_memory or field) for field in names}
+        return {field: mean_of([part.get(field) for part in known], of_memory or field) for field in names}
     numbers = [part for part in known if isinstance(part, int | float) and not isinstance(part, bool)]
     if len(numbers) < len(known):
         return any(known) if all(isinstance(part, bool) for part in known) else known[0]
@@ -86,17 +97,15 @@ def mean(parts: Sequence[Any], name: str = "") -> Any:
     return (finite[0] if len(set(finite)) == 1 else fmean(finite)) if finite else None
 
 
-def _seconds(records: Sequence[Record]) -> dict[str, Any] | None:
+def _seconds(records: Sequence[Record]) -> dict[str, float] | None:
     """The seconds of each step, of the seeds that took it: another seed may have left latency or the search out."""
     known = [record.seconds for record in records if record.seconds]
     taken = [{step: spent for step, spent in seconds.items() if spent >= _INSTANT} for seconds in known]
-    return mean(known) | mean(taken) if known else None
+    return mean_of(known) | mean_of(taken) if known else None
 
 
-def _measured(records: Sequence[Record], figure: str | None) -> Sequence[Record]:
-    """The seeds that a part of the record is taken from: all of them where it holds no figure of the hardware."""
-    if figure is None:
-        return records
+def _measured(records: Sequence[Record], figure: str) -> Sequence[Record]:
+    """The seeds that a figure of the hardware is taken from."""
     near = _on_one_machine(records)
     return [record for record in near if figure not in measures.contaminated(record)] or near
 

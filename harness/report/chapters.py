@@ -24,8 +24,8 @@ from harness.records import measures, scores
 from harness.records.cohorts import Baseline, Cohort, Row, assemble
 from harness.records.costs import Prices
 from harness.records.index import Header, Key
-from harness.records.measures import at
-from harness.records.record import Record, flatten
+from harness.records.reading import flatten
+from harness.records.record import Record
 from harness.report import (
     comparisons,
     console,
@@ -197,7 +197,7 @@ def notes(cohort: Cohort) -> Iterator[str]:
             "Latency: one request at a time, answer included; merged: the adapter merged into the weights. "
             "A longer answer takes longer, so latency is not the method's alone."
         )
-    if any(measures.number(r.inference, "prompt_tokens") is not None for r in records):
+    if any((r.inference and r.inference.prompt_tokens) is not None for r in records):
         yield "Prompt tokens: the mean of an item."
     yield from _training_notes(records)
     yield from _caveats(cohort)
@@ -214,7 +214,7 @@ def _unit(cohort: Cohort) -> str:
 
 
 def _training_notes(records: list[Record]) -> Iterator[str]:
-    rates = [r for r in records if measures.number(r.training, "learning_rate") is not None]
+    rates = [r for r in records if (r.training and r.training.learning_rate) is not None]
     if any(measures.tries(r) > 1 for r in rates):
         yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
         asked = [r for r in records if not r.training and measures.quality(r) and r.context not in NOT_CHOSEN]
@@ -224,7 +224,7 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
             yield f"Tried in one form alone: {markdown(', '.join(once))}."
     elif rates:
         yield "The learning rate was not tuned: each is the only one tried."
-    if any(at(r.training, "shared") is True for r in records):
+    if any((r.training and r.training.shared) is True for r in records):
         yield f"{SHARED} training cost copied from the run that trained these weights."
 
 
@@ -250,7 +250,7 @@ def _caveats(cohort: Cohort) -> Iterator[str]:
 
 def _tip(cohort: Cohort, row: Row) -> str:
     record = row.record
-    seconds, latency = measures.number(record.training, "seconds"), measures.latency(record)
+    seconds, latency = (record.training and record.training.seconds), measures.latency(record)
     memory = measures.peak_memory(record)
     said = [
         row.name,
@@ -270,8 +270,8 @@ def _origins(cohort: Cohort) -> Iterator[str]:
 
 
 def _times(cohort: Cohort) -> list[str]:
-    names = ("started_at", "finished_at")
-    known = [str(when) for run in cohort.runs for name in names if (when := at(run.record.environment, name))]
+    environments = [run.record.environment for run in cohort.runs]
+    known = [when for env in environments for when in (env.started_at, env.finished_at) if when]
     return [min(known), max(known)] if known else []
 
 
@@ -281,22 +281,18 @@ def _every_fact(cohort: Cohort) -> Iterator[tuple[str, str]]:
 
 
 def _facts(record: Record) -> Iterator[tuple[str, str]]:
-    env = record.environment or {}
-    if env.get("commit"):
-        dirty = " (dirty)" if env.get("dirty") else ""
-        yield "commit", f"{env['commit']}{dirty}"
+    env = record.environment
+    if env.commit:
+        yield "commit", env.commit + (" (dirty)" if env.dirty else "")
     if device := measures.hardware(record):
         yield "device", device
-    if env.get("python"):
-        yield "python", str(env["python"])
-    size = measures.number(env, "device_memory_bytes")
-    if size:
-        yield "device memory", f"{size / 2**30:.1f} GiB"
-    if measures.data_hash(record):
-        yield f"data of {record.task} (sha256)", str(measures.data_hash(record))
-    packages = env.get("packages")
-    for name, version in packages.items() if isinstance(packages, dict) else ():
-        yield str(name), str(version)
+    if env.python:
+        yield "python", env.python
+    if env.device_memory_bytes:
+        yield "device memory", f"{env.device_memory_bytes / 2**30:.1f} GiB"
+    if env.data_sha256:
+        yield f"data of {record.task} (sha256)", env.data_sha256
+    yield from env.packages.items()
 
 
 def commands(cohort: Cohort) -> Table:

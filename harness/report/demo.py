@@ -6,7 +6,7 @@ from harness.errors import UserError
 from harness.paths import DEMO_REPORT, DEMO_RESULTS
 from harness.progress import spoken
 from harness.records.cohorts import gather, read_baselines
-from harness.records.record import StoredRecord, load_records
+from harness.records.reading import StoredRecord, load_records
 from harness.report import console
 from harness.report.comparisons import Comparisons
 
@@ -27,8 +27,8 @@ def text() -> str:
 
 def _origin(stored: list[StoredRecord]) -> str:
     """What was run where, and the command that runs it here."""
-    seconds = sum(run.record.environment["seconds"] for run in stored)
-    device = stored[0].record.environment["device"]
+    seconds = sum(run.record.environment.seconds or 0.0 for run in stored)
+    device = stored[0].record.environment.device
     return (
         f"The committed run of experiment=quickstart: {len(stored)} runs in {spoken(seconds)} on {device}.\n"
         "On this machine: harness run experiment=quickstart && harness report results/quickstart"

@@ -25,7 +25,7 @@ from harness.records import costs, measures
 from harness.records.cohorts import Cohort, Row
 from harness.records.costs import Prices
 from harness.records.index import Key
-from harness.records.record import Record
+from harness.records.record import Record, Retention
 from harness.report import cost_table
 from harness.report.drawing import POINT, Drawing
 from harness.report.label_placement import SIZE, Label, place, spread, text_width
@@ -139,7 +139,7 @@ def scatter(cohort: Cohort, spent: Callable[[Record], float | None], axis: str) 
 
 
 def _training_seconds(record: Record) -> float | None:
-    return measures.number(record.training, "seconds") if record.training else 0.0
+    return (record.training and record.training.seconds) if record.training else 0.0
 
 
 def pareto(points: list[Point]) -> list[Point]:
@@ -263,7 +263,7 @@ def by_rows(cohort: Cohort) -> Figure | None:
 
 def forgetting(cohort: Cohort) -> Figure | None:
     """Quality against the change in general knowledge, both with their intervals: up and to the right is better."""
-    points = points_of(cohort, lambda r: measures.number(r.retention, "change"))
+    points = points_of(cohort, lambda r: r.retention and r.retention.change)
     if len(points) < 2:
         return None
     figure, axes = _blank(cohort)
@@ -283,9 +283,8 @@ def forgetting(cohort: Cohort) -> Figure | None:
 
 def _ends(record: Record) -> list[float]:
     """Both ends of the interval of what was forgotten, or none."""
-    ends = [measures.number(record.retention, end) for end in ("low", "high")]
-    known = [end for end in ends if end is not None]
-    return known if len(known) == 2 else []
+    changed = record.retention or Retention()
+    return [] if changed.low is None or changed.high is None else [changed.low, changed.high]
 
 
 def _lines(cohort: Cohort, series: dict[str, list[Point]], axis: str, beside: tuple[str, ...]) -> Figure | None:

@@ -15,7 +15,6 @@ from harness.decide.choose import NOT_CHOSEN, zero_shot
 from harness.progress import spoken
 from harness.records import measures
 from harness.records.cohorts import Cohort, Row
-from harness.records.measures import number
 from harness.records.record import Record
 from harness.report.comparisons import Comparisons
 from harness.stats import LEVEL
@@ -92,7 +91,7 @@ def _value(row: Row) -> str:
 
 
 def _price(record: Record) -> str:
-    seconds, memory = number(record.training, "seconds"), measures.peak_memory(record)
+    seconds, memory = (record.training and record.training.seconds), measures.peak_memory(record)
     parts = [f"{spoken(seconds)} of training"] if seconds is not None else []
     parts += [f"{memory / 2**30:.1f} GiB of memory"] if memory is not None else []
     return f"for {' and '.join(parts)}" if parts else "at a cost that was not measured"

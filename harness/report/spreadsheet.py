@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from harness.records.record import StoredRecord
+from harness.records.reading import StoredRecord
+from harness.records.record import Failure
 from harness.text import cell
 
 _LEFT_OUT = ("config", "error")
@@ -51,10 +52,10 @@ def _csv(lines: Iterable[Iterable[Any]]) -> str:
 
 def _said(run: StoredRecord) -> dict[str, Any]:
     record = run.record
-    error = {name: (record.error or {}).get(name) for name in ("type", "message")}
+    error = record.error or Failure()
     place = {"results": run.root.resolve().name, "folder": run.folder.relative_to(run.root).as_posix()}
-    said = {field.name: getattr(record, field.name) for field in fields(record) if field.name not in _LEFT_OUT}
-    return said | {"error": error, "label": record.label} | place
+    values = {name: value for name, value in asdict(replace(record, config={})).items() if name not in _LEFT_OUT}
+    return values | {"error": {"type": error.type, "message": error.message}, "label": record.label} | place
 
 
 def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

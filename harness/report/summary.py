@@ -29,7 +29,7 @@ def sentence(cohort: Cohort, comparisons: Comparisons, chosen: Strategy | None) 
 
 def _chosen(cohort: Cohort, chosen: Strategy) -> str:
     record, value, best = chosen.row.record, chosen.values[chosen.row.name], chosen.values[chosen.best.name]
-    n = measures.number(record.validation, "n")
+    n = record.validation and record.validation.n
     items = f", {n:,.0f} items" if n is not None else ""
     seeds = len(chosen.row.runs)
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
@@ -116,7 +116,7 @@ def _points(difference: float, *, signed: bool = False) -> str:
 def _costs(row: Row) -> tuple[float, float]:
     """Peak bytes and seconds of training; a run that does not know them is taken for the dearest."""
     memory = measures.peak_memory(row.record)
-    seconds = measures.number(row.record.training, "seconds") if row.record.training else 0.0
+    seconds = (row.record.training and row.record.training.seconds) if row.record.training else 0.0
     return memory if memory is not None else float("inf"), seconds if seconds is not None else float("inf")
 
 

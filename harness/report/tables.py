@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from harness.records import measures, seeds
 from harness.records.cohorts import Baseline, Cohort, Row
-from harness.records.measures import at, number
-from harness.records.record import Record
+from harness.records.measures import median
+from harness.records.record import Change, Failure, Merged, Quality, Record
 from harness.stats import Estimate
 from harness.text import MISSING, Table, Unit, code, count, markdown, memory_unit, plain, short, with_interval
 
@@ -57,7 +56,7 @@ def _method_columns(cohort: Cohort) -> list[Column]:
         Column("latency p50 (ms)", lambda row: _latency(row.record)),
         Column("merged p50 (ms)", lambda row: short(measures.merged_latency(row.record))),
         Column("trainable parameters", lambda row: _parameters(row.record)),
-        Column("prompt tokens", lambda row: count(number(row.record.inference, "prompt_tokens"))),
+        Column("prompt tokens", lambda row: count(row.record.inference and row.record.inference.prompt_tokens)),
         Column("learning rate", learning_rate),
         *([Column("seeds (sd)", _seeds)] if several_seeds else []),
     ]
@@ -65,10 +64,7 @@ def _method_columns(cohort: Cohort) -> list[Column]:
 
 def _memory_columns(cohort: Cohort, unit: Unit) -> list[Column]:
     """The peak of all phases, and of training and of answering apart where some run has both."""
-    both = any(
-        number(r.memory, "train", "allocated") is not None and measures.inference_memory(r) is not None
-        for r in cohort.records
-    )
+    both = any(r.memory and r.memory.train and measures.inference_memory(r) is not None for r in cohort.records)
     columns = [Column(f"peak memory ({unit.name})", lambda row: _memory(row.record, unit))]
     if both:
         columns += [
@@ -86,15 +82,15 @@ def _baseline_cells(baseline: Baseline) -> tuple[str, ...]:
 def quality_or_status(record: Record) -> str:
     """`0.81 (0.72 to 0.88)`, or what the run ended as: `oom: OutOfMemoryError: ...`; not escaped."""
     if record.status != "ok":
-        error = record.error or {}
-        return ": ".join(str(part) for part in (record.status, error.get("type"), error.get("message")) if part)
+        error = record.error or Failure()
+        return ": ".join(part for part in (record.status, error.type, error.message) if part)
     estimate = measures.quality(record)
     return with_interval(estimate) if estimate else "ok, but no quality was recorded"
 
 
 def _scored(record: Record) -> str:
-    n, unscored = number(record.quality, "n"), number(record.quality, "unscored")
-    return f"{count(n)} ({count(unscored)} unscored)" if unscored else count(n)
+    quality = record.quality or Quality()
+    return count(quality.n) + (f" ({count(quality.unscored)} unscored)" if quality.unscored else "")
 
 
 def _three_decimals(value: float | None) -> str:
@@ -102,8 +98,8 @@ def _three_decimals(value: float | None) -> str:
 
 
 def _training_time(record: Record) -> str:
-    seconds = number(record.training, "seconds")
-    mark = f" {SHARED}" if at(record.training, "shared") is True else ""
+    seconds = record.training and record.training.seconds
+    mark = f" {SHARED}" if (record.training and record.training.shared) is True else ""
     mark += f" {CONTAMINATED}" if measures.contaminated(record).get("training") else ""
     return MISSING if seconds is None else short(seconds) + mark
 
@@ -121,12 +117,12 @@ def _latency(record: Record) -> str:
 
 
 def _parameters(record: Record) -> str:
-    return count(number(record.training, "trainable_parameters"))
+    return count(record.training and record.training.trainable_parameters)
 
 
 def learning_rate(row: Row) -> str:
     """`0.0003 of 3`: the value, and of how many tried on validation it is the best; seeds may have chosen several."""
-    rates = dict.fromkeys(number(run.record.training, "learning_rate") for run in row.runs)
+    rates = dict.fromkeys((run.record.training and run.record.training.learning_rate) for run in row.runs)
     said = ", ".join(f"{rate:g}" for rate in rates if rate is not None)
     tries = max(measures.tries(run.record) for run in row.runs)
     return (said or MISSING) + (f" of {tries}" if said and tries > 1 else "")
@@ -140,11 +136,11 @@ def _seeds(row: Row) -> str:
 
 def secondary_metrics(cohort: Cohort) -> Table | None:
     """Every other metric that was recorded, a column each."""
-    found = _named(cohort, "metrics")
+    found = [(row, quality.metrics) for row in _answered(cohort) if (quality := row.record.quality)]
     names = list(dict.fromkeys(name for _, named in found for name in named if name != cohort.metric))
     if not names:
         return None
-    rows = [(markdown(row.name), *(_three_decimals(number(named, name)) for name in names)) for row, named in found]
+    rows = [(markdown(row.name), *(_three_decimals(named.get(name)) for name in names)) for row, named in found]
     return Table(("method", *(markdown(n, 40) for n in names)), tuple(rows)).without_empty_columns()
 
 
@@ -152,12 +148,12 @@ def retrieval(cohort: Cohort) -> Table | None:
     rows = [
         (
             markdown(row.name),
-            count(number(part, "k")),
-            _three_decimals(number(part, "recall")),
-            _three_decimals(number(part, "mrr")),
-            _three_decimals(number(part, "ndcg")),
-            short(number(part, "index_seconds")),
-            short(number(part, "latency_ms", "p50") or number(part, "latency_ms")),
+            count(part.k),
+            _three_decimals(part.recall),
+            _three_decimals(part.mrr),
+            _three_decimals(part.ndcg),
+            short(part.index_seconds),
+            short(median(part.latency_ms)),
         )
         for row in _answered(cohort)
         if (part := row.record.retrieval)
@@ -180,14 +176,14 @@ def retention(cohort: Cohort) -> Table | None:
         (
             markdown(row.name),
             markdown(skill),
-            _three_decimals(number(part, "before")),
-            _three_decimals(number(part, "after")),
+            _three_decimals(part.before),
+            _three_decimals(part.after),
             _change(part),
-            count(number(part, "n")),
+            count(part.n),
         )
         for row in _answered(cohort)
         if (whole := row.record.retention)
-        for skill, part in (whole.get("parts") or {whole.get("metric") or MISSING: whole}).items()
+        for skill, part in (whole.parts or {whole.metric or MISSING: whole}).items()
     ]
     return (
         Table(("method", "what", "before", "after", "change", "n"), tuple(rows)).without_empty_columns()
@@ -198,24 +194,26 @@ def retention(cohort: Cohort) -> Table | None:
 
 def latencies(cohort: Cohort) -> Table | None:
     """Single requests: whole, to the first token, each further one; with the task's own end and a fixed length."""
-    asked = [row for row in _answered(cohort) if number(row.record.inference, "latency_ms", "p99") is not None]
-    lengths = {int(n) for row in asked if (n := number(row.record.inference, "fixed", "tokens")) is not None}
+    timed = [(row, i, i.latency_ms) for row in _answered(cohort) if (i := row.record.inference) and i.latency_ms]
+    asked = [(row, inference, whole) for row, inference, whole in timed if whole.p99 is not None]
+    lengths = {int(i.fixed.tokens) for _, i, _ in asked if i.fixed and i.fixed.tokens is not None}
     fixed = "answer of " + ", ".join(map(str, sorted(lengths))) + " tokens"
     rows = [
         (
             markdown(row.name),
-            *(short(number(row.record.inference, "latency_ms", name)) for name in ("p50", "p95", "p99")),
-            _percent(number(row.record.inference, "latency_ms", "spread")),
-            short(number(row.record.inference, "first_token_ms", "p50")),
-            short(number(row.record.inference, "per_token_ms", "p50")),
-            short(number(row.record.inference, "fixed", "latency_ms", "p50")),
-            short(number(row.record.inference, "fixed", "per_token_ms", "p50")),
-            short(number(row.record.inference, "prefix_cached", "latency_ms", "p50")),
-            short(measures.merged_latency(row.record)),
-            short(number(row.record.inference, "merged", "fixed", "latency_ms", "p50")),
-            _scientific(number(row.record.inference, "merged", "largest_logit_difference")),
+            *map(short, (whole.p50, whole.p95, whole.p99)),
+            _percent(whole.spread),
+            short(median(inference.first_token_ms)),
+            short(median(inference.per_token_ms)),
+            short(median(inference.fixed and inference.fixed.latency_ms)),
+            short(median(inference.fixed and inference.fixed.per_token_ms)),
+            short(median(inference.prefix_cached and inference.prefix_cached.latency_ms)),
+            short(median(merged.latency_ms)),
+            short(median(merged.fixed and merged.fixed.latency_ms)),
+            _scientific(merged.largest_logit_difference),
         )
-        for row in asked
+        for row, inference, whole in asked
+        for merged in [inference.merged or Merged()]
     ]
     headings = (
         "method", "p50", "p95", "p99", "spread", "first token p50", "each further token p50", f"{fixed} p50",
@@ -229,7 +227,7 @@ def times(cohort: Cohort) -> Table | None:
     """What each run's seconds were spent on; a part in which nothing was spent is left out."""
     spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
     names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value >= 0.01))
-    rows = [(markdown(row.name), *(short(number(parts, name) or None) for name in names)) for row, parts in spent]
+    rows = [(markdown(row.name), *(short(parts.get(name) or None) for name in names)) for row, parts in spent]
     return Table(("method", *names), tuple(rows)) if rows else None
 
 
@@ -237,11 +235,10 @@ def predicted_memory(cohort: Cohort) -> Table | None:
     """The peak of training that `harness estimate` predicted for the longest rows, beside what was measured."""
     rows = []
     for row in _answered(cohort):
-        predicted = number(row.record.training, "estimated", "train_peak_bytes")
-        measured = measures.training_memory(row.record)
-        if predicted is not None and measured:
-            tokens = number(row.record.training, "estimated", "tokens")
-            step = short(number(row.record.training, "step_ms", "p50"))
+        training, measured = row.record.training, measures.training_memory(row.record)
+        if training and training.estimated and measured:
+            predicted, tokens = training.estimated.train_peak_bytes, training.estimated.tokens
+            step = short(median(training.step_ms))
             unit = memory_unit([predicted, measured])
             sizes = (f"{unit.show(predicted)} {unit.name}", f"{unit.show(measured)} {unit.name}")
             rows.append((markdown(row.name), count(tokens), *sizes, f"{predicted / measured:.2f}", step))
@@ -251,17 +248,18 @@ def predicted_memory(cohort: Cohort) -> Table | None:
 
 def slices(cohort: Cohort) -> Table | None:
     """Quality by slice, a column each, under its number of items."""
-    found = _named(cohort, "slices")
+    found = [(row, quality.slices) for row in _answered(cohort) if (quality := row.record.quality)]
     names = sorted({name for _, named in found for name in named})
     if not names:
         return None
 
     def heading(name: str) -> str:
-        counts = {int(n) for _, named in found if (n := number(named, name, "n")) is not None}
+        counts = {int(n) for _, named in found if name in named and (n := named[name].n) is not None}
         return markdown(name, 40) + (f" (n {', '.join(map(str, sorted(counts)))})" if counts else "")
 
     rows = [
-        (markdown(row.name), *(_two_decimals(number(named, name, "value")) for name in names)) for row, named in found
+        (markdown(row.name), *(_two_decimals(named[name].value if name in named else None) for name in names))
+        for row, named in found
     ]
     return Table(("method", *map(heading, names)), tuple(rows))
 
@@ -302,12 +300,6 @@ def runs(cohort: Cohort) -> Table:
     return Table(("method", "seed", "run id", "folder"), tuple(rows))
 
 
-def _named(cohort: Cohort, part: str) -> list[tuple[Row, dict[str, Any]]]:
-    """`quality.metrics` or `quality.slices` of every run that has them."""
-    parts = [(row, at(row.record.quality, part)) for row in _answered(cohort)]
-    return [(row, named) for row, named in parts if isinstance(named, dict)]
-
-
 def _answered(cohort: Cohort) -> list[Row]:
     return [row for row in cohort.rows if row.record.status == "ok"]
 
@@ -324,6 +316,5 @@ def _scientific(value: float | None) -> str:
     return MISSING if value is None else f"{value:.0e}"
 
 
-def _change(part: dict[str, Any]) -> str:
-    change = number(part, "change")
-    return with_interval(Estimate(change, number(part, "low"), number(part, "high"))) if change is not None else MISSING
+def _change(part: Change) -> str:
+    return with_interval(None if part.change is None else Estimate(part.change, part.low, part.high))

@@ -18,7 +18,7 @@ from harness.check.cells import Runs
 from harness.check.plan import Gate, Plan, plan
 from harness.errors import NotApplicable, UserError
 from harness.records import results_folder
-from harness.records.record import RECORD_FILE, StoredRecord, read_record
+from harness.records.reading import RECORD_FILE, StoredRecord, read_record
 from harness.settings import Settings
 from harness.sweep import compose, launch
 from harness.tasks.definition import Task

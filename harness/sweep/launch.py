@@ -24,7 +24,7 @@ from harness.contexts.demonstrations import check_demonstrations
 from harness.errors import NotApplicable, UserError
 from harness.measurement.machine import describe_device
 from harness.progress import spoken
-from harness.records import results_folder
+from harness.records import measures, results_folder
 from harness.records.record import Record
 from harness.settings import Settings, redacted_overrides
 from harness.sweep import compose, worker
@@ -32,6 +32,7 @@ from harness.sweep.board import Board
 from harness.sweep.compose import Cell
 from harness.sweep.pace import Done, Pace, Planned
 from harness.tasks.definition import Task
+from harness.text import with_interval
 
 _OUTCOMES = "outcomes.jsonl"
 _PLAN = "plan.json"
@@ -153,11 +154,10 @@ def check_cell(settings: Settings, task: Task) -> None:
 
 def _result(record: Record) -> str:
     if record.status != "ok" or not record.quality:
-        return (record.error or {}).get("message", "")
-    quality, seconds = record.quality, record.environment["seconds"]
-    value = f"{quality['metric']} {quality['value']:.2f} ({quality['low']:.2f} to {quality['high']:.2f})"
-    trained = f", trained {spoken(record.training['seconds'])}" if record.training else ""
-    return f"{value}{trained}, {spoken(seconds)}"
+        return (record.error and record.error.message) or ""
+    value = f"{record.quality.metric} {with_interval(measures.quality(record))}"
+    trained = f", trained {spoken(record.training.seconds or 0)}" if record.training else ""
+    return f"{value}{trained}, {spoken(record.environment.seconds or 0)}"
 
 
 def _outcomes(folder: Path) -> list[Outcome]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from harness.errors import UserError
 from harness.paths import DEMO_RESULTS
-from harness.records.record import load
+from harness.records.reading import load
 
 
 class Planned(NamedTuple):
@@ -42,7 +42,7 @@ class Pace:
             stored = load(str(DEMO_RESULTS)).records
         except UserError:
             return cls({})
-        return cls({Planned(r.record.task, r.record.method): r.record.environment.get("seconds", 0.0) for r in stored})
+        return cls({Planned(r.record.task, r.record.method): r.record.environment.seconds or 0.0 for r in stored})
 
     def left(self, waiting: Sequence[Planned], done: Sequence[Done]) -> float | None:
         """Seconds that the waiting cells take; None where nothing is known of one of them."""

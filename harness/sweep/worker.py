@@ -27,7 +27,8 @@ from typing import Any, Protocol
 
 from harness.measurement.machine import describe_environment, device_kind
 from harness.records import results_folder
-from harness.records.record import RECORD_FILE, RUN_FILES, Record, read_record
+from harness.records.reading import RECORD_FILE, RUN_FILES, read_record
+from harness.records.record import Failure, Record
 
 _PRELOADED = "harness.sweep.preload"
 _GRACE = 10  # seconds in which an interrupted run may still write its record
@@ -192,7 +193,7 @@ def _ignore_interruptions() -> None:
 def _failure(cause: BaseException, planned: Record, started: float) -> Record:
     import torch
 
-    from harness.adaptation.train import Diverged
+    from harness.errors import Diverged
 
     out_of_memory = isinstance(cause, torch.OutOfMemoryError | MemoryError)
     kinds = ((Diverged, "diverged"), (KeyboardInterrupt, "interrupted"), (BaseException, "failed"))
@@ -215,8 +216,8 @@ def _ended(planned: Record, status: str, kind: str, message: str, written: str, 
     return replace(
         planned,
         status=status,
-        error={"type": kind, "message": message, "traceback": written},
-        environment=describe_environment(planned.environment["data_sha256"], started),
+        error=Failure(kind, message, written),
+        environment=describe_environment(planned.environment.data_sha256, started),
     )
 
 
