@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -156,19 +155,15 @@ def decide(
     """Which strategy for each task, within limits, and why. Exit code 3 where nothing fits."""
     from harness.decide import Limits, text
     from harness.decide import decide as choose
-    from harness.decide.limits import BYTES, SECONDS, frequency, quantity
     from harness.report.decision_page import as_html
 
-    for option, value in (("--requests-per-month", requests_per_month), ("--gpu-hour", gpu_hour)):
-        if value is not None and not isfinite(value):
-            raise UserError(f"{option} {value}: expected a number.")
-    limits = Limits(
-        memory=quantity("--max-memory", max_memory, BYTES),
-        latency=quantity("--max-latency", max_latency, SECONDS),
-        training=quantity("--max-training", max_training, SECONDS),
-        requests=requests_per_month,
-        hour=gpu_hour,
-        changes=frequency("--facts-change", facts_change),
+    limits = Limits.typed(
+        max_memory=max_memory,
+        max_latency=max_latency,
+        max_training=max_training,
+        requests_per_month=requests_per_month,
+        gpu_hour=gpu_hour,
+        facts_change=facts_change,
         private=private,
     )
     found = choose(results, limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what is wrong, where, and what to do."""
+    """Something the user can fix: the message says what is wrong, where, and what to do."""
 
 
 class NotApplicable(Exception):

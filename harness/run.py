@@ -29,12 +29,12 @@ from harness.models import loading
 from harness.models.loading import Base
 from harness.progress import Progress
 from harness.records.record import Inference, Record, Training
-from harness.settings import Settings
+from harness.settings import Measure, Settings
 
 
 def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, dict[str, Predictions]]:
     """Carry a planned run out in this process: its record with status ok and every item's answer, by split."""
-    if not settings.measure["exact_memory"]:
+    if not settings.measure.exact_memory:
         keep_freed()
     meter = Meter()
     started, began = time.time(), now()
@@ -56,13 +56,13 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
 
     adapted = adapt(settings, task, shown, pool, validation, meter, progress)
     base, training = adapted.base, adapted.training
-    if training and settings.measure["estimate"]:
+    if training and settings.measure.estimate:
         training = replace(training, estimated=of_run(settings, training))
     respondent = Respondent(task, base, context, settings.measure, progress)
 
     meter.settle()
     with meter.phase("evaluate"), meter.spending("inference"):
-        predictions = answer(respondent, test, "answering test", freely=settings.measure["free_answers"])
+        predictions = answer(respondent, test, "answering test", freely=settings.measure.free_answers)
     seconds = meter.spent["inference"]
     meter.settle()
     with meter.phase("infer") if settings.measures_latency else nullcontext(), meter.spending("latency"):
@@ -111,7 +111,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
 
 def _merges(settings: Settings, base: Base) -> bool:
     """Whether to answer once more with the adapter folded into the weights."""
-    return bool(settings.measure["merged_items"]) and peft_model.mergeable(settings.adaptation, base.model)
+    return bool(settings.measure.merged_items) and peft_model.mergeable(settings.adaptation, base.model)
 
 
 def _mean(predictions: Predictions, field: str) -> float | None:
@@ -119,10 +119,10 @@ def _mean(predictions: Predictions, field: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def contaminated(meter: Meter, measure: dict[str, Any], training: Training | None = None) -> dict[str, list[str]]:
+def contaminated(meter: Meter, measure: Measure, training: Training | None = None) -> dict[str, list[str]]:
     """By figure, what disturbed it or makes too little of it; training's is copied with the figures where shared."""
-    found, requests = meter.contaminated(), measure["latency_requests"]
-    if meter.kind == "rss" and not measure["exact_memory"]:
+    found, requests = meter.contaminated(), measure.latency_requests
+    if meter.kind == "rss" and not measure.exact_memory:
         found["memory"] = [*found.get("memory", ()), "freed memory was kept, so the peak is too high"]
     if training and training.contaminated:
         found["training"] = training.contaminated

@@ -106,7 +106,7 @@ def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_diffe
     sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
     assert "full has the highest validation value (accuracy 0.800" in sentence
     assert "50 points over zero_shot (95 % interval" in sentence
-    assert "lora r8 cannot be told apart from it (-3 points; smallest detectable difference" in sentence
+    assert "lora r8 is not significantly different from it (-3 points; smallest detectable difference" in sentence
     assert "needs 38 % of its memory and 38 % of its training time" in sentence
     (row,) = table_rows(page.split("#### Which methods differ")[1].split("####")[0], "zero_shot")
     assert row[1:3] == ["0.300", "b"]
@@ -130,7 +130,7 @@ def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) ->
     assert pair.found.p < 0.05 < pair.corrected
     assert not pair.differ
     assert not comparisons.alike("full")
-    assert "cannot be told apart from it" not in write_report(str(root), tmp_path / "report").page.read_text()
+    assert "is not significantly different from it" not in write_report(str(root), tmp_path / "report").page.read_text()
 
 
 def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -73,7 +74,7 @@ def test_a_predicted_step_holds_what_a_real_one_does(method: str) -> None:
     base = peft_model.attach(asked.adaptation, asked.model)
     row = [5 + i % 100 for i in range(TOKENS)]
     rows = Rows([row] * 4, [[-100] * (TOKENS - 4) + row[-4:]] * 4)
-    how = {**asked.training, "epochs": 1}
+    how = replace(asked.training, epochs=1)
     counted = Allocated(base.model)
     with counted:
         train(base, rows, Rows([], []), how, 1e-4, 0, Meter(), lambda done, total: None)
@@ -173,7 +174,7 @@ def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: in
     limit = need(1) + room
 
     def needed(candidate: Settings) -> Any:
-        tried.append(int(candidate.training["batch_size"]))
+        tried.append(candidate.training.batch_size)
         return SimpleNamespace(needed=need(tried[-1]))
 
     least: Any = SimpleNamespace(needed=need(1))

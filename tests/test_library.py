@@ -100,7 +100,7 @@ def test_predictions_that_came_later_are_noticed(tmp_path: Path) -> None:
 
 
 def test_answers_to_validation_that_changed_are_noticed(tmp_path: Path) -> None:
-    """They are what the choice is made on: full is told apart from zero-shot by the later ones."""
+    """They are what the choice is made on: full differs significantly from zero-shot in the later ones."""
     root = store(tmp_path / "results", record("zero_shot", 0.5, 0.5, memory=400), record("full", 0.6, 0.52))
 
     def answer(full: list[int]) -> None:

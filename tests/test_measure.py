@@ -15,7 +15,7 @@ from harness.measurement.memory_probes import Neighbours
 from harness.measurement.meter import LEAST_REQUESTS, Meter
 from harness.records.record import Training
 from harness.run import contaminated
-from harness.settings import Adaptation
+from harness.settings import Adaptation, Measure
 from harness.stats import summary
 from tests.test_answering import TINY
 from tests.test_training import SFT
@@ -125,7 +125,7 @@ def test_other_processes_on_the_cpu_are_remarked_and_own_work_is_not() -> None:
 
 
 def test_too_few_requests_are_remarked() -> None:
-    few, enough = ({"latency_requests": n, "exact_memory": True} for n in (LEAST_REQUESTS - 1, LEAST_REQUESTS))
+    few, enough = (Measure(latency_requests=n) for n in (LEAST_REQUESTS - 1, LEAST_REQUESTS))
     assert contaminated(Meter(), few)["latency"] == ["7 requests, fewer than 8"]
     assert "latency" not in contaminated(Meter(), enough)
 

@@ -241,14 +241,15 @@ def test_predictions_of_the_data_card_that_failed_are_listed(tmp_path: Path) -> 
     chains = ["full, lora > few_shot > zero_shot", "lora > prefix > zero_shot", "prefix >= instructed"]
     runs = [record(name, value, predicted=chains) for name, value in values.items()]
     page = page_of(tmp_path, *runs)
-    assert "the data card orders: 8. By value 6 hold (5 with intervals apart), 0 are equal, 2 failed:" in page
+    assert "the data card orders: 8. In the point estimates 6 hold (5 with intervals apart), 0 are equal, 2 fai" in page
     failed = [row for name in ("few_shot", "prefix") for row in table_rows(page, name) if len(row) == 5]
     assert [(row[0], row[2], row[4]) for row in failed] == [
         ("few_shot", "zero_shot", "overlap"),
         ("prefix", "zero_shot", "apart"),
     ]
     level = [replace(run, predicted=["prefix > instructed"]) for run in runs]
-    assert "By value 0 hold (0 with intervals apart), 1 are equal, 0 failed." in page_of(tmp_path / "level", *level)
+    equal = page_of(tmp_path / "level", *level)
+    assert "In the point estimates 0 hold (0 with intervals apart), 1 are equal, 0 failed." in equal
 
 
 def test_predictions_compare_nothing_that_no_card_spoke_about(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from harness import settings as settings_module
-from harness.settings import Settings
+from harness.settings import Settings, run_settings
 from harness.tasks.definition import Task, load_task
 from tests.test_answering import TINY
 
@@ -74,7 +73,7 @@ def test_a_setting_that_came_later_leaves_earlier_cells_what_they_were(task: Tas
 
 def test_new_versions_make_another_run_of_the_same_cell(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     before = settings().planned(task).run_id
-    monkeypatch.setattr(settings_module, "environment_identity", lambda: {"peft": "99"})
+    monkeypatch.setattr(run_settings, "environment_identity", lambda: {"peft": "99"})
     after = settings().planned(task).run_id
     assert before.split("-")[0] == after.split("-")[0]
     assert before != after

@@ -1,6 +1,7 @@
 """Training through TRL: what is learned from, what is kept, what is counted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +19,14 @@ from harness.measurement.flops import Matrices
 from harness.measurement.meter import Meter
 from harness.models import loading
 from harness.progress import Progress
-from harness.settings import Adaptation, Settings
+from harness.records.record import Training
+from harness.settings import Adaptation, Settings, TrainingSettings
 from harness.sweep import compose
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
 from tests.test_answering import NF4, TINY
 
-SFT: dict[str, Any] = {
-    "epochs": 2,
-    "max_steps": -1,
-    "batch_size": 4,
-    "gradient_accumulation_steps": 1,
-    "gradient_checkpointing": None,
-    "max_length": 2048,
-    "warmup": 0.1,
-    "max_grad_norm": 1.0,
-    "weight_decay": 0.0,
-    "early_stopping_patience": 2,
-    "optimizer": "adamw_torch",
-    "bf16": None,
-}
+SFT = TrainingSettings(epochs=2, batch_size=4)
 LORA = {
     "_target_": "peft.LoraConfig",
     "r": 4,
@@ -75,8 +64,8 @@ def rows(colours: Path) -> tuple[Rows, Rows]:
     return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]
 
 
-def learn(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> dict[str, Any]:
-    return train(base, *rows, {**SFT, **changes}, rate, 0, Meter(), lambda done, total: None)
+def learn(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> Training:
+    return train(base, *rows, replace(SFT, **changes), rate, 0, Meter(), lambda done, total: None)
 
 
 def values_of(model: Any) -> dict[str, torch.Tensor]:
@@ -212,7 +201,7 @@ def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, A
 def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None:
     base = peft_model.attach(ADAPTATIONS["full"], TINY)
     unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
-    facts = train(base, rows[0], unseen, {**SFT, "batch_size": 3, "epochs": 1}, 0.0, 0, Meter(), lambda *_: None)
+    facts = train(base, rows[0], unseen, replace(SFT, batch_size=3, epochs=1), 0.0, 0, Meter(), lambda *_: None)
     learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
     assert facts.best_validation_loss == pytest.approx(defined(base, unseen)[0] / learned, rel=1e-4)
 
@@ -224,8 +213,8 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     asked: list[bool | None] = []
 
     def ends_without(base: Any, rows: Any, unseen: Any, how: Any, *rest: Any) -> Any:
-        asked.append(how["gradient_checkpointing"])
-        if not how["gradient_checkpointing"]:
+        asked.append(how.gradient_checkpointing)
+        if not how.gradient_checkpointing:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return genuine(base, rows, unseen, how, *rest)
 
@@ -239,7 +228,9 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     assert asked == [None, True]
     assert facts is not None
     assert facts.gradient_checkpointing is True
-    refused = Settings({**configured.config, "training": {**configured.training, "gradient_checkpointing": False}})
+    refused = Settings(
+        {**configured.config, "training": {**configured.config["training"], "gradient_checkpointing": False}}
+    )
     with pytest.raises(torch.OutOfMemoryError):
         tuning.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
 

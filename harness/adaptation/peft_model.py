@@ -16,8 +16,14 @@ from harness.settings import Adaptation
 
 def check(adaptation: Adaptation) -> None:
     """Resolve every target before a model is loaded; UserError where one may not be called."""
-    for part in (adaptation.peft, adaptation.initialise, (adaptation.training or {}).get("optimizer")):
+    for part in (adaptation.peft, adaptation.initialise, _optimizer(adaptation)):
         allowed_targets.check(part)
+
+
+def _optimizer(adaptation: Adaptation) -> Mapping[str, Any] | None:
+    """The optimizer, if it is a `_target_`."""
+    optimizer = adaptation.training.optimizer if adaptation.training else None
+    return optimizer if isinstance(optimizer, dict) else None
 
 
 def attach(adaptation: Adaptation, model: Mapping[str, Any]) -> Base:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from harness.measurement.flops import Matrices
 from harness.measurement.meter import Meter, now
 from harness.models.loading import Base
 from harness.records.record import Training
+from harness.settings import TrainingSettings
 from harness.stats import summary
 
 
@@ -31,7 +33,7 @@ def train(
     base: Base,
     rows: Rows,
     validation: Rows,
-    settings: Mapping[str, Any],
+    settings: TrainingSettings,
     learning_rate: float,
     seed: int,
     meter: Meter,
@@ -41,11 +43,11 @@ def train(
 
     `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
     """
-    settings = {**settings, "gradient_checkpointing": checkpoints(settings, base.model)}
+    settings = replace(settings, gradient_checkpointing=checkpoints(settings, base.model))
     watch = _Watch(meter, progress)
     callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
-    if len(validation) and settings["early_stopping_patience"]:
-        callbacks.append(EarlyStoppingCallback(settings["early_stopping_patience"]))
+    if len(validation) and settings.early_stopping_patience:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
     with tempfile.TemporaryDirectory(prefix="harness-checkpoints-") as folder:
         trainer = CompletionTrainer(
             model=base.model,
@@ -67,7 +69,7 @@ def train(
     if not all(map(math.isfinite, losses + validation_losses)):
         raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
     trainable, total = parameters(base.model)
-    tokens, checkpointing = trainer.tokens, settings["gradient_checkpointing"]
+    tokens, checkpointing = trainer.tokens, bool(settings.gradient_checkpointing)
     return Training(
         seconds=watch.seconds,
         validation_seconds=watch.validation,
@@ -91,15 +93,15 @@ def train(
     )
 
 
-def checkpoints(settings: Mapping[str, Any], model: Any) -> bool:
+def checkpoints(settings: TrainingSettings, model: Any) -> bool:
     """Whether layers are computed again on the way back; where that is not said, only once memory has not sufficed."""
-    return bool(settings["gradient_checkpointing"]) and not cuts_off_checkpoints(model)
+    return bool(settings.gradient_checkpointing) and not cuts_off_checkpoints(model)
 
 
-def mixes_precision(settings: Mapping[str, Any], device: str) -> bool:
+def mixes_precision(settings: TrainingSettings, device: str) -> bool:
     """Whether a step computes in bfloat16; where that is not said, on a GPU that can."""
-    if settings["bf16"] is not None:
-        return bool(settings["bf16"])
+    if settings.bf16 is not None:
+        return bool(settings.bf16)
     return device == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
 
 
@@ -154,23 +156,23 @@ class CompletionTrainer(SFTTrainer):
 
 
 def _arguments(
-    folder: str, settings: Mapping[str, Any], learning_rate: float, seed: int, *, evaluates: bool
+    folder: str, settings: TrainingSettings, learning_rate: float, seed: int, *, evaluates: bool
 ) -> SFTConfig:
     by_epoch = "epoch" if evaluates else "no"
-    named = settings["optimizer"] if isinstance(settings["optimizer"], str) else "adamw_torch"
+    named = settings.optimizer if isinstance(settings.optimizer, str) else "adamw_torch"
     return SFTConfig(
         output_dir=folder,
-        num_train_epochs=settings["epochs"],
-        max_steps=settings["max_steps"],
+        num_train_epochs=settings.epochs,
+        max_steps=settings.max_steps,
         learning_rate=learning_rate,
-        per_device_train_batch_size=settings["batch_size"],
-        per_device_eval_batch_size=settings["batch_size"],
-        gradient_accumulation_steps=settings["gradient_accumulation_steps"],
-        gradient_checkpointing=settings["gradient_checkpointing"],
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        gradient_checkpointing=settings.gradient_checkpointing,
         lr_scheduler_type="cosine",
-        warmup_steps=settings["warmup"],
-        max_grad_norm=settings["max_grad_norm"],
-        weight_decay=settings["weight_decay"],
+        warmup_steps=settings.warmup,
+        max_grad_norm=settings.max_grad_norm,
+        weight_decay=settings.weight_decay,
         optim=_one_kernel(named),
         bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
         max_length=None,
@@ -201,14 +203,14 @@ def _one_kernel(optimizer: str) -> str:
     return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
 
 
-def _optimizer(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]] | None:
+def _optimizer(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, Any]] | None:
     """An optimizer given as a `_target_`; a name is TRL's to resolve."""
-    return None if isinstance(settings["optimizer"], str) else optimizer_class(settings, learning_rate)
+    return None if isinstance(settings.optimizer, str) else optimizer_class(settings, learning_rate)
 
 
-def optimizer_class(settings: Mapping[str, Any], learning_rate: float) -> tuple[type, dict[str, Any]]:
+def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, Any]]:
     """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
-    spec = settings["optimizer"]
+    spec = settings.optimizer
     if isinstance(spec, str):
         named = TrainingArguments(
             output_dir="unused", optim=_one_kernel(spec), learning_rate=learning_rate, use_cpu=True

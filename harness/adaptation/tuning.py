@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import torch
@@ -31,7 +32,7 @@ from harness.models.loading import Base
 from harness.progress import Progress
 from harness.records import results_folder
 from harness.records.record import Training
-from harness.settings import Settings, environment_identity
+from harness.settings import Settings, TrainingSettings, environment_identity
 from harness.tasks.definition import Example, Task
 
 DOCUMENT_FORMS = {None: (), "text": ("text",), "questions": ("questions",), "both": ("text", "questions")}
@@ -62,13 +63,13 @@ def adapt(
 
     `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
     """
-    if not settings.trains:
+    if settings.training is None:
         with meter.phase("load"), meter.spending("load"):
             return Adapted(peft_model.attach(settings.adaptation, settings.model))
     if not pool:
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
     with meter.spending("data"):
-        rows, unseen = _rows(settings, task, shown, pool, validation)
+        rows, unseen = _rows(settings.training, settings.model, task, shown, pool, validation)
     key = _key(settings, rows, unseen)
     folder = results_folder.weights_folder(Path(settings.results), key)
     facts = folder / "training.json"
@@ -77,21 +78,26 @@ def adapt(
             with meter.phase("load"), meter.spending("load"):
                 base = peft_model.restore(settings.adaptation, settings.model, folder)
             return Adapted(base, replace(msgspec.json.decode(facts.read_bytes(), type=Training), shared=True))
-        best, training = _tune(settings, task, shown, rows, unseen, validation, meter, progress)
+        best, training = _tune(settings, settings.training, task, shown, rows, unseen, validation, meter, progress)
         with meter.spending("save"):
             return Adapted(best.base, _keep(settings, best.base, training, folder), best.answers)
 
 
 def _rows(
-    settings: Settings, task: Task, shown: Context, pool: Sequence[Example], validation: Sequence[Example]
+    how: TrainingSettings,
+    model: Mapping[str, Any],
+    task: Task,
+    shown: Context,
+    pool: Sequence[Example],
+    validation: Sequence[Example],
 ) -> tuple[Rows, Rows]:
     """Tokenised rows to train on and to validate on."""
-    encoder, longest = Encoder(loading.load_tokenizer(settings.model)), settings.training["max_length"]
-    fewer = settings.training["validation_rows"]
+    encoder, longest = Encoder(loading.load_tokenizer(model)), how.max_length
+    fewer = how.validation_rows
     if fewer is not None and fewer < len(validation):
         validation = task.take("validation", fewer)
     rows, unseen = (Rows.encode(shown, encoder, part, longest) for part in (pool, validation))
-    for form in _document_forms(settings.training["documents"]):
+    for form in _document_forms(how.documents):
         rows += Rows.of_documents(task.training_corpus, encoder, form, longest)
     return rows, unseen
 
@@ -124,6 +130,7 @@ class Trial:
 
 def _tune(
     settings: Settings,
+    how: TrainingSettings,
     task: Task,
     shown: Context,
     rows: Rows,
@@ -133,12 +140,12 @@ def _tune(
     progress: Progress,
 ) -> tuple[Trial, Training]:
     """Train at each learning rate and keep the trial that answers validation best; it, and what the search took."""
-    rates, began = settings.learning_rates, now()
+    rates, began = how.learning_rates, now()
     best: Trial | None = None
     tried: dict[str, float] = {}
     for rate in rates:
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        trial = _train_once(settings, rows, unseen, rate, meter.another(), progress.labelled(label))
+        trial = _train_once(settings, how, rows, unseen, rate, meter.another(), progress.labelled(label))
         if not tried:  # later trials have the best so far beside them, which is not what training takes
             meter.peaks |= trial.meter.peaks
         meter.settle()
@@ -173,10 +180,16 @@ def _tune(
 
 
 def _train_once(
-    settings: Settings, rows: Rows, unseen: Rows, rate: float, meter: Meter, progress: Callable[[int, int], None]
+    settings: Settings,
+    how: TrainingSettings,
+    rows: Rows,
+    unseen: Rows,
+    rate: float,
+    meter: Meter,
+    progress: Callable[[int, int], None],
 ) -> Trial:
     """Train from the base; if a GPU's memory ends, once more with checkpointing unless settings rule it out."""
-    how, seed = settings.training, settings.seeds["train"]
+    seed = settings.seeds["train"]
     while True:
         with meter.phase("load"), meter.spending("load"):
             base = peft_model.attach(settings.adaptation, settings.model)
@@ -184,10 +197,10 @@ def _train_once(
         try:
             return Trial(base, train(base, rows, unseen, how, rate, seed, meter, progress), meter)
         except torch.OutOfMemoryError:
-            if how["gradient_checkpointing"] is not None:
+            if how.gradient_checkpointing is not None:
                 raise
         print("out of memory: again with gradient checkpointing", flush=True)
-        how = {**how, "gradient_checkpointing": True}
+        how = replace(how, gradient_checkpointing=True)
         del base
         meter = meter.another()
         meter.settle()
@@ -209,7 +222,7 @@ def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
     parts = [
         settings.model,
         settings.config["adaptation"],
-        settings.training,
+        settings.config["training"],
         rows.sha256(),
         unseen.sha256(),
         settings.seeds["train"],

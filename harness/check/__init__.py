@@ -6,7 +6,7 @@
 It reads records and their predictions and nothing else: no model, no torch. `gate.py` has the rule, and why it is that
 one. What is missing counts against passing: where more than `max_missing` of the items asked lack a score in some run,
 or a run of the candidate failed, ran out of memory, diverged or was killed, the task is inconclusive or worse, never no
-worse; so a method that fails on what is difficult does not pass on the rest. A failed run of the baseline is said and
+worse; so a method that fails on what is difficult does not pass on the rest. A failed run of the baseline is listed and
 bars nothing: its better runs remain to be compared with.
 """
 
@@ -47,7 +47,7 @@ def check(
 def compare(
     baseline: tuple[str, Runs], candidate: tuple[str, Runs], margins: Margins, max_missing: float = MAX_MISSING
 ) -> Outcome:
-    """The same of runs at hand, each side with what it is called."""
+    """The same for runs that are already read, each side with its name."""
     if not 0 <= max_missing < 1:
         raise UserError(f"--max-missing {max_missing:g}: a share between 0 and 1; 0.01 is one item in a hundred.")
     sides = {"--baseline": baseline[1], "--candidate": candidate[1]}

@@ -27,7 +27,7 @@ def reasons(outcome: Outcome, alone: Mapping[str, Sequence[str]]) -> Iterator[st
     )
     if outcome.about == "checkpoint":
         few = f"fewer than {FEWEST_SEEDS} training seeds ({_counts(outcome)})"
-        yield f"What is said is of this checkpoint, not this method: {few}."
+        yield f"This verdict is about this checkpoint, not about the method: {few}."
     yield from _notes([task for task in outcome.tasks if task.evidence])
     for side, tasks in alone.items():
         if tasks:

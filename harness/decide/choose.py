@@ -1,9 +1,9 @@
-"""The recommendation: the cheapest method within the limits that comes as close to the best as makes no difference.
+"""The recommendation: the cheapest method within the limits that is about as good as the best.
 
-Chosen on validation alone; the test split says what the choice is worth. As close as makes no difference: at most
-MARGIN under the best on validation, and not to be told apart from it over the validation items. So a noisy table's top
-does not win by luck, and of methods that tie the cheapest is taken. How sure that is: the share of resampled
-validation items and training seeds on which the same rule takes the same method.
+It is chosen on validation alone; the test split says what the choice is worth. About as good: at most MARGIN below the
+best on validation, and not significantly different from it over the validation items. So the top of a noisy table does
+not win by luck, and of methods that tie the cheapest is chosen. How sure that is: the share of resampled validation
+items and training seeds on which the same rule chooses the same method.
 """
 
 from __future__ import annotations

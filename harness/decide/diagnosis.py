@@ -11,9 +11,9 @@ right as often as those have it right, all of one method with all of the other. 
 differ, their mean counts. Where no answers were kept, the means decide and no shares are given.
 
 An item can become right by luck, so a kind of method explains something only where its best is better than zero-shot
-over all items (paired, 5 %), and beside its share stands how many items it lost. That nothing mends the errors is said
-only once a trained method has been run, on a task that probes knowledge one with passages too, and neither can lift
-quality by more than FEW; until then the cause is unknown.
+over all items (paired, 5 %); its share comes with the number of items that it lost. That nothing fixes the errors is
+reported only after a trained method has been run (on a task that probes knowledge one with passages too) and neither
+can lift quality by more than FEW; until then the cause is unknown.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.records.cohorts import Cohort, Row
 from harness.records.scores import RIGHT, Shared
 from harness.stats import Comparison, Interval
 
-FEW = 0.1  # of the items; with fewer errors there is nothing to explain, and a method that mends fewer mends nothing
+FEW = 0.1  # of the items; with fewer errors there is nothing to explain, and a method that fixes fewer explains nothing
 LIFT = 0.02  # in the mean, that counts as help where items are not known
 EXAMPLES = 3
 WITH_PASSAGES = ("rag", "oracle")
@@ -46,7 +46,7 @@ class Share:
     cause: str
     share: Interval
     by: str | None
-    # the method that mends it; None of capacity
+    # the method that fixes it; None of capacity
     lost: float
     # items that zero-shot has right and that method has not, a mean over its seeds
     examples: tuple[str, ...]
@@ -68,7 +68,7 @@ class Diagnosis:
     cause: str | None
     # knowledge | behaviour | capacity | none; None where it is not known
     missing: tuple[str, ...]
-    # methods without which nothing can be said to mend no error
+    # methods that have to be run before it can be reported that nothing fixes an error
     errors: int | None
     shares: tuple[Share, ...]
     effects: tuple[Effect, ...]
@@ -129,7 +129,7 @@ def _by_items(base: Row, others: Sequence[Row], items: _Items) -> Diagnosis:
 
 
 def _shares(base: Row, plain: Row | None, passages: Row | None, items: _Items, *, rest: bool) -> Iterator[Share]:
-    """What the best method of each kind mends; the rest only where it may be said to be one."""
+    """What the best method of each kind fixes; the rest only if it can be given a cause."""
     wrong = items.wrong(base)
     places = np.flatnonzero(wrong)
     clusters = [items.shared.clusters[i] for i in places] if items.shared.clusters else None
@@ -164,7 +164,7 @@ def _memory(row: Row) -> float:
 
 
 def _missing(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Methods that have to be run on validation before it can be said that nothing mends a task's errors."""
+    """Methods that have to be run on validation before it can be reported that nothing fixes a task's errors."""
     records = [row.record for row in rows]
     trained = any(record.training for record in records)
     passages = any(record.context in WITH_PASSAGES for record in records)

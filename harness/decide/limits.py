@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from typing import NamedTuple
 
 from harness.errors import UserError
@@ -40,6 +40,32 @@ class Limits:
     # of the facts, a month
     private: bool = False
     # what rows and documents say may not be in weights
+
+    @classmethod
+    def typed(
+        cls,
+        *,
+        max_memory: str | None = None,
+        max_latency: str | None = None,
+        max_training: str | None = None,
+        requests_per_month: float | None = None,
+        gpu_hour: float | None = None,
+        facts_change: str = "never",
+        private: bool = False,
+    ) -> Limits:
+        """Limits as a person types them: 24GB, 200ms, 2h, weekly; UserError naming the option if one cannot be read."""
+        for option, value in (("--requests-per-month", requests_per_month), ("--gpu-hour", gpu_hour)):
+            if value is not None and not isfinite(value):
+                raise UserError(f"{option} {value}: expected a number.")
+        return cls(
+            memory=quantity("--max-memory", max_memory, BYTES),
+            latency=quantity("--max-latency", max_latency, SECONDS),
+            training=quantity("--max-training", max_training, SECONDS),
+            requests=requests_per_month,
+            hour=gpu_hour,
+            changes=frequency("--facts-change", facts_change),
+            private=private,
+        )
 
     def broken(self, record: Record) -> list[Broken]:
         """Which limits a method breaks; a figure that is not known breaks its limit."""

@@ -56,7 +56,7 @@ class Answers:
         return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.clusters)
 
     def over_items(self, row: Row, other: Row) -> stats.Comparison:
-        """The same of the checkpoints at hand: what more items would tell, and more seeds would not."""
+        """The same of these checkpoints: what more items would tell, and more seeds would not."""
         ours, theirs = (self.scores[one.name].mean(0).tolist() for one in (row, other))
         return stats.compare(ours, theirs, self.clusters)
 

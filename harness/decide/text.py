@@ -19,12 +19,12 @@ from harness.stats import FEWEST_SEEDS
 from harness.text import markdown, plain, with_interval
 
 MEANING = {
-    "behaviour": "the form is missing, and training, examples or rules mend it",
-    "knowledge": "facts are missing, and passages mend more than anything without them does",
-    "capacity": "nothing that was done to this model mends much, and a larger one may",
+    "behaviour": "the form is missing, and training, examples or rules fix it",
+    "knowledge": "facts are missing, and passages fix more than anything without them does",
+    "capacity": "nothing that was done to this model fixes much, and a larger one may",
     "none": "there is hardly an error to explain",
 }
-UNKNOWN = "unknown: nothing mends much so far, and what could has not all been run"
+UNKNOWN = "unknown: nothing fixes much so far, and not everything that could has been run"
 UNSURE = "unknown: nothing is better than zero-shot for sure (paired, 5 %), and more items could show what is"
 STALE = (
     "facts that change monthly or more often are kept in documents, not in weights, which would have to be trained at "
@@ -49,7 +49,7 @@ def as_markdown(decisions: Sequence[Decision], limits: Limits) -> str:
 
 
 def _bullets(decision: Decision, limits: Limits) -> Iterator[str]:
-    """A list of what is said; several sentences on one thing are a list below it."""
+    """A list of the reasons; several sentences on one thing are a list below it."""
     for label, sentences in _said(decision, limits):
         if len(sentences) == 1:
             yield f"- **{label}**: {markdown(sentences[0], 600)}"

@@ -28,7 +28,7 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
     """The largest batch that fits; where not even one row does, the cheapest change that makes it fit."""
 
     def needed(candidate: Settings) -> Estimate:
-        step(f"{label(candidate)}, batch {candidate.training['batch_size']}")
+        step(f"{label(candidate)}, batch {candidate.training.batch_size if candidate.training else 1}")
         return estimate(candidate, request, thorough=False)
 
     if not settings.trains:

@@ -81,17 +81,17 @@ class Estimate:
 def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
     """What a run of these settings needs; `thorough` also looks at the other state of checkpointing."""
     device = request.device or _default_device(settings)
-    batch = int(settings.training["batch_size"]) if settings.trains else 1
+    batch = settings.training.batch_size if settings.training else 1
     answered = answering(settings, 1, request.tokens, request.answer_tokens)
     parts = with_overhead(answered, device)
     phases = {"infer": sum(parts.values())}
     train, other, flops, rows = None, None, None, batch
-    if settings.trains:
+    if settings.training:
         learned = min(request.answer_tokens, request.tokens - 1)
         train = training_step(settings, batch, request.tokens, learned, device=device)
         parts = with_overhead(train, device)
         phases = {"train": sum(parts.values()), **phases}
-        rows = batch * int(settings.training["gradient_accumulation_steps"])
+        rows = batch * settings.training.gradient_accumulation_steps
         flops = train.matrices.training(rows * request.tokens, rows * learned, request.tokens, train.checkpointing)
         if thorough:
             flipped = training_step(settings, batch, request.tokens, learned, not train.checkpointing, device)
@@ -144,7 +144,7 @@ def label(settings: Settings) -> str:
 def _precision(settings: Settings, device: str) -> str:
     from harness.adaptation.train import mixes_precision
 
-    mixed = settings.trains and mixes_precision(settings.training, device)
+    mixed = settings.training is not None and mixes_precision(settings.training, device)
     return str(settings.model["dtype"]) + (", bf16 autocast" if mixed else "")
 
 
@@ -154,7 +154,7 @@ def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
         return None, f"no {device} on this machine to measure"
     name, (here, _) = settings.adaptation.name, describe_device()
     try:
-        earlier = [stored.record for stored in load_records(settings.results)]
+        earlier = [stored.record for stored in load_records(str(settings.results))]
     except UserError:  # no results yet
         earlier = []
     alike = [r for r in earlier if r.status == "ok" and r.adaptation == name and r.environment.device == here]
@@ -181,11 +181,12 @@ def of_run(settings: Settings, training: Training) -> Estimated | None:
     None for what the estimate does not know: a finished training is worth more.
     """
     device = "cpu" if device_kind() == "cpu" else "cuda"
-    batch, longest, learned = int(settings.training["batch_size"]), training.longest_row, training.longest_answer
-    if longest is None or learned is None:
+    longest, learned, again = training.longest_row, training.longest_answer, training.gradient_checkpointing
+    if settings.training is None or longest is None or learned is None:
         return None
+    batch = settings.training.batch_size
     try:
-        step = training_step(settings, batch, int(longest), int(learned), training.gradient_checkpointing, device)
+        step = training_step(settings, batch, int(longest), int(learned), again, device)
     except Exception as cause:  # whatever a new tuner does on tensors without data
         print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
         return None

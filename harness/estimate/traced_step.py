@@ -17,7 +17,7 @@ import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from harness.adaptation import allowed_targets, peft_model
 from harness.errors import UserError
 from harness.measurement.flops import Matrices
 from harness.models import loading
-from harness.settings import Adaptation, Settings
+from harness.settings import Adaptation, Settings, TrainingSettings
 
 _BLOCK = 64  # weights that share a quantisation constant (bitsandbytes' default)
 _BLOCK_OF_BLOCKS = 256  # constants that share one, where they are quantised themselves
@@ -123,10 +123,13 @@ def training_step(
     """
     from harness.adaptation.train import checkpoints, completion_loss, mixes_precision
 
+    training = settings.training
+    if training is None:
+        raise UserError(f"method={settings.method} trains nothing, so it has no training step.")
     sketch = Sketch.of(settings)
-    model, training, ledger = sketch.model, settings.training, sketch.ledger
+    model, ledger = sketch.model, sketch.ledger
     if checkpointing is not None:
-        training = {**training, "gradient_checkpointing": checkpointing}
+        training = replace(training, gradient_checkpointing=checkpointing)
     again = checkpoints(training, model)
     _train_like_trl(sketch, again)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -134,7 +137,7 @@ def training_step(
         ledger.now("optimizer states")
         with ledger:
             optimizer_bytes, optimizer = _warm_optimizer(model, training)
-            if training["gradient_accumulation_steps"] > 1:  # from the second batch on there are gradients already
+            if training.gradient_accumulation_steps > 1:  # from the second batch on there are gradients already
                 ledger.now("gradients")
                 for parameter in trained:
                     parameter.grad = torch.empty_like(parameter)
@@ -149,7 +152,7 @@ def training_step(
             for parameter in trained:
                 ledger.enter(parameter.grad, "gradients")
             ledger.now("temporaries of the optimizer")
-            torch.nn.utils.clip_grad_norm_(trained, training["max_grad_norm"])
+            torch.nn.utils.clip_grad_norm_(trained, training.max_grad_norm)
             if optimizer is not None and not optimizer.defaults.get("fused"):  # one kernel makes nothing of its own
                 optimizer.step()
     parts = ledger.at_the_peak()
@@ -321,7 +324,7 @@ def _train_like_trl(sketch: Sketch, checkpointing: bool) -> None:
             sketch.model.enable_input_require_grads()
 
 
-def _warm_optimizer(model: Any, training: Any) -> tuple[int, Any]:
+def _warm_optimizer(model: Any, training: TrainingSettings) -> tuple[int, Any]:
     """An optimizer with its state, as after a first step; or the bytes of one whose kernels take no fake tensor."""
     from harness.adaptation.train import optimizer_class
 
@@ -373,4 +376,4 @@ def _silent() -> Iterator[None]:
 
 def with_settings(settings: Settings, **training: Any) -> Settings:
     """The settings with other values of `training`."""
-    return Settings({**settings.config, "training": {**settings.training, **training}})
+    return Settings({**settings.config, "training": {**settings.config["training"], **training}})

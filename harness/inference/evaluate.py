@@ -21,6 +21,7 @@ from harness.measurement.meter import now
 from harness.models.loading import Base
 from harness.progress import Progress
 from harness.records.record import Quality, Retrieval, Score, Slice
+from harness.settings import Measure
 from harness.stats import Summary, interval
 from harness.tasks.definition import Example, Task
 from harness.tasks.metrics import METRICS
@@ -36,7 +37,7 @@ class Respondent:
     task: Task
     base: Base
     context: Context
-    measure: dict[str, Any]
+    measure: Measure
     # latency_requests, warmup_requests, fixed_tokens, fixed_requests, merged_items, batch_size
     progress: Progress
 
@@ -53,7 +54,7 @@ class Respondent:
         return scorer(self.task)
 
     def prompt(self, example: Example) -> Prompt:
-        most = max(self.task.max_new_tokens, self.measure.get("fixed_tokens") or 0)
+        most = max(self.task.max_new_tokens, self.measure.fixed_tokens or 0)
         return self.encoder.fit(self.context, example, self.longest - most)
 
     @property
@@ -112,7 +113,7 @@ def _generate(
     label: str,
 ) -> _Found:
     asked = [prompts[example.id].ids for example in examples]
-    most, size = respondent.task.max_new_tokens, respondent.measure["batch_size"]
+    most, size = respondent.task.max_new_tokens, respondent.measure.batch_size
     model, encoder, progress = respondent.model, respondent.encoder, respondent.progress.labelled(label)
     return _Found.timed(examples, lambda: generate.generate(model, encoder, asked, most, size, prefix, progress))
 
@@ -134,7 +135,7 @@ def _score(
 
 def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
     """What all prompts begin with, read once; None where that is not wanted or cannot be."""
-    return SharedPrefix.of(respondent.model, prompts) if respondent.measure["prefix_cache"] else None
+    return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
 def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from harness.models import loading
 from harness.models.loading import Base
 from harness.progress import Progress
 from harness.records.record import Change, Retention
-from harness.settings import Settings, environment_identity
+from harness.settings import Measure, Settings, environment_identity
 from harness.stats import paired_difference
 from harness.tasks.definition import Task, load_task, read_rows
 from harness.tasks.reply_rules import Rule, as_rule
@@ -68,24 +68,22 @@ class Probe:
 
 def retention(settings: Settings, base: Base, progress: Progress) -> Retention:
     """A trained model's loss of general skill: a record's `retention`."""
-    probe = Probe.read(int(settings.measure["retention_items"]))
+    probe = Probe.read(settings.measure.retention_items or 0)
     before = _before(settings, probe, progress)
     after = measure(base, probe, settings.measure, progress, "retention")
     parts = {skill: _change(before[skill], after[skill]) for skill in before}
     return Retention(**vars(parts[KNOWLEDGE]), metric="accuracy", parts=parts)
 
 
-def measure(base: Base, probe: Probe, how: Mapping[str, Any], progress: Progress, label: str) -> Skills:
+def measure(base: Base, probe: Probe, how: Measure, progress: Progress, label: str) -> Skills:
     """A model's general skills, item by item."""
-    respondent = Respondent(probe.task, base, Context("zero_shot"), dict(how), progress)
+    respondent = Respondent(probe.task, base, Context("zero_shot"), how, progress)
     predictions = answer(respondent, probe.task.take("test", probe.questions), label)
     encoder = respondent.encoder
     bits = {id: bits_per_byte(base.model, encoder, text) for id, text in probe.passages.items()}
     prompts = [encoder.prompt([{"role": "user", "content": asked}]) for asked, _ in probe.instructions.values()]
-    prefix = SharedPrefix.of(base.model, prompts) if how["prefix_cache"] else None
-    said = generate.generate(
-        base.model, encoder, prompts, _LONGEST, how["batch_size"], prefix, progress.labelled(label)
-    )
+    prefix = SharedPrefix.of(base.model, prompts) if how.prefix_cache else None
+    said = generate.generate(base.model, encoder, prompts, _LONGEST, how.batch_size, prefix, progress.labelled(label))
     kept = {
         id: float(rule.kept(encoder.decode(ids), {}))
         for (id, (_, rule)), ids in zip(probe.instructions.items(), said, strict=True)

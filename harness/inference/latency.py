@@ -30,13 +30,13 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
     Of a choice neither a first nor a further token is told: its tokens are not the model's to choose.
     """
     how = respondent.measure
-    if not how["latency_requests"]:
+    if not how.latency_requests:
         return Timed(Requests())
-    for example in _requested(examples, how["warmup_requests"]):
+    for example in _requested(examples, how.warmup_requests):
         _request(respondent, example)
     index = respondent.context.index
     searched = len(index.search_seconds) if index else 0
-    asked = [_timed(respondent, example) for example in _requested(examples, how["latency_requests"])]
+    asked = [_timed(respondent, example) for example in _requested(examples, how.latency_requests)]
     choice = respondent.task.kind == "choice"
     return Timed(
         Requests(
@@ -44,7 +44,7 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
             None if choice else summary([first for _, first, _ in asked]),
             None if choice else summary([each for _, _, each in asked if each is not None]),
         ),
-        _fixed(respondent, examples) if how["fixed_tokens"] and how["fixed_requests"] else None,
+        _fixed(respondent, examples) if how.fixed_tokens and how.fixed_requests else None,
         summary([1000 * seconds for seconds in index.search_seconds[searched:]]) if index else None,
     )
 
@@ -55,8 +55,8 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> Prefix
     Every other latency is of one that reads each prompt from its first token. None if no prefix is shared or no request
     is made.
     """
-    requests = respondent.measure["cached_requests"]
-    requests = respondent.measure["latency_requests"] if requests is None else requests
+    requests = respondent.measure.cached_requests
+    requests = respondent.measure.latency_requests if requests is None else requests
     if not requests:
         return None
     prefix = prefix_of(respondent, [respondent.prompt(example).ids for example in examples])
@@ -71,8 +71,8 @@ def _requested(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def _fixed(respondent: Respondent, examples: Sequence[Example]) -> Requests:
-    tokens = respondent.measure["fixed_tokens"]
-    asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure["fixed_requests"])]
+    tokens = respondent.measure.fixed_tokens
+    asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure.fixed_requests)]
     further = [each for _, _, each in asked if each is not None]
     whole, first = [times[0] for times in asked], [times[1] for times in asked]
     return Requests(summary(whole), summary(first), summary(further), tokens)
@@ -111,7 +111,7 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
-    some = list(examples[: respondent.measure["merged_items"]])
+    some = list(examples[: respondent.measure.merged_items])
     prompts = [respondent.prompt(example).ids for example in some]
     before = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
     try:

@@ -150,7 +150,7 @@ def nothing_chosen(selector: str, some: bool, left_out: Sequence[str]) -> UserEr
 
 
 def load_records(selector: str) -> list[StoredRecord]:
-    """The records of `load`; what is left out is said on standard error."""
+    """The records of `load`; what is left out is printed on standard error."""
     loaded = load(selector)
     for said in loaded.left_out:
         print(f"left out: {said}", file=sys.stderr)

@@ -39,6 +39,13 @@ def finished(folder: Path, *, other_versions: bool) -> Record | None:
     return None
 
 
+def latest(folder: Path) -> Record | None:
+    """The record of a run, whatever its status, else a finished one of the same cell under other versions."""
+    if (folder / RECORD_FILE).exists():
+        return read_record(folder / RECORD_FILE)
+    return finished(folder, other_versions=True)
+
+
 def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str, Any]) -> None:
     """Write a run's files, record.json last: a folder with a record is complete. answers: by split, a line an item."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A chapter: everything that is said of one cohort, finished, so that it need not be made again while its runs stay.
+"""A chapter: everything a report says about one cohort, kept so that it is not rebuilt while its runs are unchanged.
 
 Chapters are kept in the user's cache under a name made of the files they come from, of what was asked and of the code
 that writes them.
@@ -59,7 +59,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Chapter:
-    """What is said of a cohort."""
+    """A cohort's text, figures and rows of the spreadsheet."""
 
     key: Key
     runs: int

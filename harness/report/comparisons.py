@@ -1,7 +1,7 @@
 """Which methods differ: item by item, over the same items, corrected for how many pairs are asked about.
 
 A cell is a method with its settings, its training seeds together. Cells are compared over the items that every run has
-scored; where runs share no items, or their predictions are missing, nothing is said of them.
+scored; where runs share no items, or their predictions are missing, they are not compared.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Comparisons:
         return pair.found.smallest_of(len(self.pairs))
 
     def alike(self, name: str) -> list[Cell]:
-        """The cells that cannot be told apart from one, where they could have been.
+        """The cells that are not significantly different from one, if a difference could have been shown.
 
         By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.
         """
@@ -120,7 +120,7 @@ class Comparisons:
 
     @cached_property
     def letters(self) -> Mapping[str, str]:
-        """A compact letter display (Piepho 2004): cells that share a letter cannot be told apart."""
+        """A compact letter display (Piepho 2004): cells that share a letter do not differ significantly."""
         groups = [{cell.name for cell in self.cells}]
         for pair in self.pairs:
             if pair.differ:
@@ -156,7 +156,7 @@ def _letter(number: int) -> str:
 
 
 def section(comparisons: Comparisons, cohort: Cohort, chosen: str | None) -> Iterator[str]:
-    """Every method against zero-shot and against the chosen one, and which cannot be told apart."""
+    """Every method against zero-shot and against the chosen one, and which do not differ significantly."""
     cells = comparisons.cells
     if len(cells) < 2:
         return
@@ -196,7 +196,7 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
         f"{comparisons.items:,} items that all have scored; differences in {markdown(cohort.metric)}, item by item, "
         f"with 95 % intervals of the pair alone; p: {tests}, corrected for all {count:,} pairs (Holm)."
     )
-    yield "alike: methods that share a letter cannot be told apart at 5 %."
+    yield "alike: methods that share a letter do not differ significantly (5 %)."
     shown = statistics.median(comparisons.smallest_difference(pair) for pair in comparisons.pairs)
     if math.isfinite(shown) and shown > 0:
         yield (
@@ -205,7 +205,7 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
         )
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < stats.FEWEST_SEEDS:
-        yield "Methods trained with fewer than three seeds: what is said is on these checkpoints, not on the methods."
+        yield "Methods trained with fewer than three seeds: this holds for these checkpoints, not for the methods."
     missing = sum(1 for run in cohort.runs if measures.quality(run.record)) - sum(c.seeds for c in comparisons.cells)
     if missing:
         yield f"{missing} runs came without their predictions and are not compared."

@@ -69,7 +69,7 @@ def section(cohort: Cohort) -> Iterator[str]:
     level = len(pairs) - len(held) - len(failed)
     yield "#### Predictions of the data card"
     yield (
-        f"Pairs of this table that the data card orders: {len(pairs)}. By value {len(held)} hold "
+        f"Pairs of this table that the data card orders: {len(pairs)}. In the point estimates {len(held)} hold "
         f"({sum(bool(pair.apart) for pair in held)} with intervals apart), {level} are equal, "
         f"{len(failed)} failed{':' if failed else '.'}"
     )

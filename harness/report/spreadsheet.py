@@ -30,7 +30,7 @@ class Sheet:
     @classmethod
     def of(cls, runs: Sequence[StoredRecord]) -> Sheet:
         """A line a run; the configuration (config.yaml lies beside each record) is left out."""
-        lines = [{str(cell(name)): cell(value) for name, value in _flat(_said(run))} for run in runs]
+        lines = [{str(cell(name)): cell(value) for name, value in flat(run).items()} for run in runs]
         columns = list(dict.fromkeys(name for line in lines for name in line))
         return cls(columns, _csv([line.get(name) for name in columns] for line in lines))
 
@@ -48,6 +48,11 @@ def _csv(lines: Iterable[Iterable[Any]]) -> str:
     text = StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
+
+
+def flat(run: StoredRecord) -> dict[str, Any]:
+    """A record's fields by their names joined by dots, and the folder it is in."""
+    return dict(_flat(_said(run)))
 
 
 def _said(run: StoredRecord) -> dict[str, Any]:

@@ -76,11 +76,11 @@ def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
     p = f"p {p_value(pair.found.p)}"
     if pairs > 1:
         p += f", corrected for all {pairs:,} pairs {p_value(pair.corrected)}"
-    return f"; not to be told apart from it, {p}{_detectable(comparisons, pair)}"
+    return f"; not significantly different, {p}{_detectable(comparisons, pair)}"
 
 
 def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
-    """What cannot be told from the choice and needs the least memory; among equals, what is trained the shortest."""
+    """A method that does not differ significantly from the choice and needs least memory, then least training."""
     alike = comparisons.alike(chosen.row.name)
     cheaper = [
         cell for cell in alike if cell.row.record.context not in NOT_CHOSEN and _costs(cell.row) < _costs(chosen.row)
@@ -93,11 +93,12 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
     name, share = markdown(least.name), _share(least.row, chosen.row)
     if not share:
         return
-    if least.name == UNTRAINED:  # of which it has been said already
+    if least.name == UNTRAINED:  # which the sentence before has named
         yield f"{name} needs {share}."
     else:
         difference = _points(pair.seen_from(least.name).value, signed=True)
-        yield f"{name} cannot be told apart from it ({difference}{_detectable(comparisons, pair)}) and needs {share}."
+        known = f"{difference}{_detectable(comparisons, pair)}"
+        yield f"{name} is not significantly different from it ({known}) and needs {share}."
 
 
 def _detectable(comparisons: Comparisons, pair: Pair) -> str:

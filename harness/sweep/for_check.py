@@ -2,8 +2,8 @@
 
     fill("method=lora", "method=span", ["experiment=gate"], None)
 
-Each side is one method on the tasks of the sweep; how many items and seeds are run is `check.plan`'s, and is said
-before the first run starts.
+Each side is one method on the tasks of the sweep; how many items and seeds are run is decided by `check.plan`
+and printed before the first run starts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`harness run`: Hydra composes the cells, each cell becomes a run, the exit code comes from what became of them.
+"""`harness run`: Hydra composes the cells, each cell becomes a run, the exit code says whether all of them succeeded.
 
     harness run -m task=ticket_routing method=lora rank=4,8,16
     harness run experiment=quickstart
@@ -42,7 +42,7 @@ OK, FAILED, WRONG = 0, 1, 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one cell."""
+    """How one cell ended."""
 
     cell: str
     status: str

@@ -1,0 +1,207 @@
+"""One run's settings, from a resolved configuration, and its identity.
+
+A run's identity is what can change its outcome: the parts of the configuration that the method uses, the data, the
+versions of the libraries and the kind of device. So `method=zero_shot rank=4` and `rank=16` are one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness import paths
+from harness.errors import UserError
+from harness.measurement.readings import Environment
+from harness.records.record import Record
+from harness.settings.groups import Adaptation, Measure, TrainingSettings, typed
+from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
+from harness.tasks.definition import Task, load_task
+
+_LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
+_ADDED = {"free_answers": True, "cached_requests": None}
+"""Settings of `measure` that came later, and what was done before: where they say that, the cell is the one it was."""
+RUNS = "runs"
+"""The folder of runs that belong to no experiment."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one run does. `config` is the whole resolved configuration, as the record keeps it."""
+
+    config: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        for knob, least in _LIMITS.items():
+            value = self.config[knob]
+            if value is not None and (not isinstance(value, int) or value < least):
+                raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
+        if self.training and len(self.training.learning_rates) > 1 and self.validation_limit == 0:
+            raise UserError("Several learning rates are chosen between on validation: not with no validation rows.")
+        _ = self.measure  # wrong values are found now
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        return self.config["task"]
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        return self.config["model"]
+
+    @property
+    def context(self) -> Mapping[str, Any]:
+        return self.config["context"]
+
+    @property
+    def train_context(self) -> Mapping[str, Any]:
+        return self.config["train_context"]
+
+    @cached_property
+    def training(self) -> TrainingSettings | None:
+        """None if nothing is trained."""
+        values = self.config["training"]
+        return typed(values, "training", TrainingSettings) if values.get("name") else None
+
+    @cached_property
+    def measure(self) -> Measure:
+        return typed(self.config["measure"], "measure", Measure)
+
+    @property
+    def adaptation(self) -> Adaptation:
+        parts = self.config["adaptation"]
+        return Adaptation(parts["quantization"], parts["peft"], parts["initialise"], self.training)
+
+    @property
+    def method(self) -> str:
+        return str(self.config["method"])
+
+    @property
+    def experiment(self) -> str | None:
+        return self.config["experiment"]
+
+    @property
+    def results(self) -> Path:
+        return Path(self.config["results"])
+
+    @property
+    def reuse(self) -> str:
+        """same | any: whether a finished run that was made with other versions will do."""
+        return str(self.config["reuse"])
+
+    @property
+    def keep_weights(self) -> str:
+        """adapters | all | none."""
+        return str(self.config["keep_weights"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def seeds(self) -> Mapping[str, int]:
+        """By what is drawn: train, demonstrations, data."""
+        return self.config["seeds"]
+
+    @property
+    def max_train_examples(self) -> int | None:
+        return self.config["max_train_examples"]
+
+    @property
+    def max_eval_examples(self) -> int | None:
+        return self.config["max_eval_examples"]
+
+    @property
+    def trains(self) -> bool:
+        return self.training is not None
+
+    @property
+    def trains_on_documents(self) -> bool:
+        """Whether the task's documents are among the training rows."""
+        return self.training is not None and bool(self.training.documents)
+
+    @property
+    def probes_retention(self) -> bool:
+        """Whether to measure what training made the model forget."""
+        return self.trains and bool(self.measure.retention_items)
+
+    @property
+    def measures_latency(self) -> bool:
+        """Whether single requests are made, which the latency and the memory of inference are of."""
+        return bool(self.measure.latency_requests)
+
+    @property
+    def validation_limit(self) -> int | None:
+        """The most validation rows; None: all."""
+        most = self.config["max_validation_examples"]
+        return self.max_eval_examples if most is None else most
+
+    @property
+    def uses_demonstrations(self) -> bool:
+        contexts = [self.context] + ([self.train_context] if self.trains else [])
+        return any(context["name"] == "few_shot" for context in contexts)
+
+    def load_task(self) -> Task:
+        """The task that the settings name, read and checked."""
+        task = self.config["task"]
+        path, root = (Path(given) if given else None for given in (task["source"]["path"], task["source"]["root"]))
+        return load_task(task_folder(task["name"], task["path"]), path, root)
+
+    def redacted(self) -> dict[str, Any]:
+        """The configuration without values whose name sounds secret."""
+        return redact(dict(self.config))
+
+    def planned(self, task: Task) -> Record:
+        """The record of a run that has not begun: which run it is; the rest says what becomes of it."""
+        return Record(
+            run_id=f"{self.cell(task)}-{short_hash(environment_identity(), 6)}",
+            status="interrupted",
+            task=task.name,
+            probes=task.probes,
+            model=self.model["name"],
+            method=self.method,
+            adaptation=self.adaptation.name,
+            context=self.context["name"],
+            train_context=self.train_context["name"] if self.trains else None,
+            rank=self.adaptation.rank,
+            seed=self.seed,
+            experiment=self.experiment or RUNS,
+            environment=Environment(data_sha256=task.data_sha256),
+            predicted=list(task.predicted),
+            config=self.redacted(),
+        )
+
+    def cell(self, task: Task) -> str:
+        """Hash of the configuration and data alone: the same cell under other versions has the same."""
+        config = self.config
+        parts: dict[str, Any] = {
+            "data": task.data_sha256,
+            "model": [without(config["model"], "about"), fingerprint(config["model"]["path"])],
+            "context": used(config["context"]),
+            "quantization": config["adaptation"]["quantization"],
+            "items": [config["max_eval_examples"], config["max_validation_examples"]],
+            "measure": {n: v for n, v in config["measure"].items() if n not in _ADDED or v != _ADDED[n]},
+        }
+        if self.trains:
+            parts["training"] = [
+                config["adaptation"], config["training"], used(config["train_context"]), config["seeds"]["train"],
+            ]  # fmt: skip
+        if self.trains or self.uses_demonstrations:
+            parts["rows"] = [config["max_train_examples"], config["seeds"]["data"]]
+        if self.uses_demonstrations:
+            parts["demonstrations"] = config["seeds"]["demonstrations"]
+        return short_hash(parts, 10)
+
+
+def task_folder(name: str, path: str | None) -> Path:
+    """A task's folder: the one given, else `./tasks/NAME`, else the shipped one."""
+    if path:
+        folder = Path(path)
+        if not folder.is_dir():
+            raise UserError(f"task.path={path}: no such folder.")
+        return folder
+    if name == "folder":
+        raise UserError("task=folder needs task.path=DIR.")
+    own = Path("tasks") / name
+    return own if (own / "task.yaml").exists() else paths.TASKS / name
