@@ -36,7 +36,7 @@ from harness.models import loading
 from harness.records.reading import load_records
 from harness.records.record import Record
 from harness.sweep.compose import compositions
-from harness.tasks.definition import Example
+from harness.tasks.task import Example
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"

@@ -24,11 +24,12 @@ import yaml
 from harness import files, paths
 from harness.errors import UserError
 from harness.inference.baselines import as_data, baselines
-from harness.tasks.definition import SPLITS, Example, Task, load_task
+from harness.tasks.definition import load_task
 from harness.tasks.duplicates import SAME, alike, without_frame
 from harness.tasks.metrics import normalise
 from harness.tasks.scoring import scorer
 from harness.tasks.sql import Database, leaves_ties
+from harness.tasks.task import SPLITS, Example, Task
 
 CLOSE = 0.9  # cosine of embeddings from which two questions are looked at together
 CUT = 0.01  # share of gold answers longer than what is generated from which that is a defect

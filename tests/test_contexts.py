@@ -11,8 +11,9 @@ from harness.contexts.context import bind
 from harness.contexts.retrieval import gives_away
 from harness.errors import NotApplicable, UserError
 from harness.models.loading import load_tokenizer
-from harness.tasks.definition import Task, load_task
+from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
+from harness.tasks.task import Task
 from tests.test_retention import TINY
 
 EMBEDDER = "all-minilm-l6-v2"

@@ -8,8 +8,9 @@ import pytest
 
 from harness.errors import UserError
 from harness.paths import TASKS
-from harness.tasks.definition import SPLITS, Task, load_task
+from harness.tasks.definition import load_task
 from harness.tasks.scoring import scorer
+from harness.tasks.task import SPLITS, Task
 from tests.conftest import write_rows
 
 OWN = [path.parent.name for path in sorted(TASKS.glob("*/test.jsonl"))]

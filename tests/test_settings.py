@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from harness.settings import Settings, run_settings
-from harness.tasks.definition import Task, load_task
+from harness.tasks.definition import load_task
+from harness.tasks.task import Task
 from tests.test_answering import TINY
 
 LORA = {"_target_": "peft.LoraConfig", "r": 8}

@@ -18,8 +18,8 @@ from harness.errors import UserError
 from harness.inference.shared_prefix import has_learned_prompt, same
 from harness.measurement.flops import Matrices
 from harness.models.loading import Base
-from harness.tasks.definition import Example
 from harness.tasks.documents import Passage
+from harness.tasks.task import Example
 
 IGNORED = -100
 _PROBED = 6  # tokens

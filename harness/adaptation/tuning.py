@@ -33,7 +33,7 @@ from harness.progress import Progress
 from harness.records import results_folder
 from harness.records.record import Training
 from harness.settings import Settings, TrainingSettings, environment_identity
-from harness.tasks.definition import Example, Task
+from harness.tasks.task import Example, Task
 
 DOCUMENT_FORMS = {None: (), "text": ("text",), "questions": ("questions",), "both": ("text", "questions")}
 """What `training.documents` adds to the labelled rows."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contexts.context import Context, Messages
-from harness.tasks.definition import Example
+from harness.tasks.task import Example
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from harness.contexts.demonstrations import chooser
 from harness.contexts.retrieval import Index, ranking_quality
 from harness.contexts.retrieval_index import Step
 from harness.errors import NotApplicable, UserError
-from harness.tasks.definition import Example, Task
 from harness.tasks.documents import Passage
+from harness.tasks.task import Example, Task
 
 Messages = list[dict[str, str]]
 KNOBS: dict[str, tuple[str, ...]] = {

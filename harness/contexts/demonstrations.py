@@ -8,8 +8,8 @@ from typing import Any
 
 from harness.contexts.retrieval import Index
 from harness.errors import UserError
-from harness.tasks.definition import Example, Task
 from harness.tasks.documents import Passage
+from harness.tasks.task import Example, Task
 
 SELECTORS = ("random", "nearest")
 

@@ -15,8 +15,8 @@ from typing import Any
 from harness.contexts.retrieval_index import INDEXES, Dense, Lexical, Ranking, Step, kept
 from harness.embedding import Embedder
 from harness.errors import UserError
-from harness.tasks.definition import Example
 from harness.tasks.documents import Passage, in_chunks
+from harness.tasks.task import Example
 
 RETRIEVERS = ("dense", "bm25", "hybrid")
 _RRF = 60  # the constant of reciprocal rank fusion (Cormack et al. 2009)

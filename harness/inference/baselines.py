@@ -20,8 +20,8 @@ import numpy as np
 from harness import files
 from harness.settings import Settings
 from harness.stats import interval
-from harness.tasks.definition import Example, Task
 from harness.tasks.scoring import scorer
+from harness.tasks.task import Example, Task
 
 FILE = "baselines.json"
 Guess = Callable[[Example], str]

@@ -23,9 +23,9 @@ from harness.progress import Progress
 from harness.records.record import Quality, Retrieval, Score, Slice
 from harness.settings import Measure
 from harness.stats import Summary, interval
-from harness.tasks.definition import Example, Task
 from harness.tasks.metrics import METRICS
 from harness.tasks.scoring import Judge, scorer
+from harness.tasks.task import Example, Task
 
 Predictions = list[dict[str, Any]]
 

@@ -29,8 +29,9 @@ from harness.progress import Progress
 from harness.records.record import Change, Retention
 from harness.settings import Measure, Settings, environment_identity
 from harness.stats import paired_difference
-from harness.tasks.definition import Task, load_task, read_rows
+from harness.tasks.definition import load_task, read_rows
 from harness.tasks.reply_rules import Rule, as_rule
+from harness.tasks.task import Task
 
 _FOLDER = paths.TASKS / "retention"
 _SHARE = 4  # a passage and an instruction for every so many questions

@@ -11,7 +11,7 @@ from harness.inference.shared_prefix import SharedPrefix
 from harness.measurement.meter import now
 from harness.records.record import Merged, MergedScore, PrefixCached, Requests
 from harness.stats import Summary, summary
-from harness.tasks.definition import Example
+from harness.tasks.task import Example
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ class Order:
 
 @cache
 def _source() -> str:
-    folders = (Path(str(module.__file__)).parent for module in (html, decide, records))
-    modules = (Path(str(module.__file__)) for module in (catalogue, stats, text))
+    folders = (Path(str(module.__file__)).parent for module in (html, decide, records, stats))
+    modules = (Path(str(module.__file__)) for module in (catalogue, text))
     files = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
     return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
 

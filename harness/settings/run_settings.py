@@ -18,7 +18,8 @@ from harness.measurement.readings import Environment
 from harness.records.record import Record
 from harness.settings.groups import Adaptation, Measure, TrainingSettings, typed
 from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
-from harness.tasks.definition import Task, load_task
+from harness.tasks.definition import load_task
+from harness.tasks.task import Task
 
 _LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
 _ADDED = {"free_answers": True, "cached_requests": None}

@@ -21,7 +21,7 @@ from harness.records import results_folder
 from harness.records.reading import RECORD_FILE, StoredRecord, read_record
 from harness.settings import Settings
 from harness.sweep import compose, launch
-from harness.tasks.definition import Task
+from harness.tasks.task import Task
 
 _CHOSEN_HERE = ("seed", "seeds.train", "seeds.data", "seeds.demonstrations")
 

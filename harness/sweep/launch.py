@@ -31,7 +31,7 @@ from harness.sweep import compose, worker
 from harness.sweep.board import Board
 from harness.sweep.compose import Cell
 from harness.sweep.pace import Done, Pace, Planned
-from harness.tasks.definition import Task
+from harness.tasks.task import Task
 from harness.text import with_interval
 
 _OUTCOMES = "outcomes.jsonl"

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.tasks.definition import Example, Task
 from harness.tasks.metrics import FROM_ANSWERS, METRICS, contains, field_f1, normalise, parse_json, unfenced
 from harness.tasks.reply_rules import judge_rules
 from harness.tasks.sql import Database, same_result
+from harness.tasks.task import Example, Task
 
 Judge = Callable[[str, Example], dict[str, float]]
 

@@ -1,47 +1,30 @@
-"""Statistics of per-item scores, as pure functions: how well, how different, how sure, how many items it would take.
-
->>> interval([1, 1, 0, 1])
-Interval(value=0.75, low=0.300..., high=0.954..., n=4)
->>> compare([1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1])        # the same items, one checkpoint each
-Comparison(value=0.333..., low=-0.119..., high=0.700..., n=6, p=0.5, ..., test='exact McNemar')
-
-Items are the unit; items that share a template or a document are no independent ones, so where clusters are given these
-are the unit. Over several training seeds, items and seeds both vary: `compare_over_seeds` keeps the two apart.
-"""
+"""How different two methods are, how sure that is, and how many items or seeds it would take."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from statistics import NormalDist
-from typing import Any, final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Number = int | float
-"""A count; of several seeds their mean."""
-LEVEL = 0.05
-CONFIDENCE = 1 - LEVEL
-POWER = 0.8
-FEWEST_SEEDS = 3
-"""Training seeds from which on a conclusion is on the method and not on the checkpoint."""
-_ROUNDING = 1e-12
-"""A standard error below it, of scores in [0, 1], is that of sums of floats: the units are all the same."""
-Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its two-sided 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
+from harness.stats.intervals import (
+    LEVEL,
+    POWER,
+    Floats,
+    Interval,
+    Mean,
+    Z,
+    critical_t,
+    groups_of,
+    interval,
+    mean_with_error,
+    scipy_module,
+    t_quantile,
+    two_sided_p,
+)
 
 
 @dataclass(frozen=True)
@@ -73,106 +56,7 @@ class Comparison(Interval):
         """One-sided p: how likely a value this low is where the difference is truly `bound` (Student's t)."""
         if self.error == 0 or not math.isfinite(self.error):
             return 0.0 if self.error == 0 and self.value < bound else 1.0
-        return float(_scipy("special").stdtr(self.freedom, (self.value - bound) / self.error))
-
-
-def _scipy(module: str) -> Any:
-    """Loaded when it is needed: half a second, which a command that computes nothing does without."""
-    return import_module(f"scipy.{module}")
-
-
-# One method
-
-
-def interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval | None:
-    """Wilson for scores that are all 0 or 1, Student's t for others; None without a score."""
-    if not len(scores):
-        return None
-    if all(score in (0, 1) for score in scores):
-        return wilson(int(sum(scores)), len(scores), _design_effect(scores, clusters))
-    return mean_interval(scores, clusters)
-
-
-def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
-    """Wilson score interval of a proportion (Wilson 1927); n > 0.
-
-    design_effect: the variance of the proportion over what it would be with independent items; the interval is that of
-    n / design_effect items (Franco et al. 2019).
-    """
-    if design_effect == 1.0:
-        ci = _scipy("stats").binomtest(successes, n).proportion_ci(CONFIDENCE, method="wilson")
-        return Interval(successes / n, float(ci.low), float(ci.high), n)
-    p, m = successes / n, n / design_effect
-    middle, reach = p + Z**2 / (2 * m), Z * math.sqrt(p * (1 - p) / m + Z**2 / (4 * m**2))
-    low, high = ((middle + sign * reach) / (1 + Z**2 / m) for sign in (-1, 1))
-    return Interval(p, max(0.0, low), min(1.0, high), n)
-
-
-def mean_interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval:
-    """Student's t interval of a mean, clipped to [0, 1] since scores are; one item alone says nothing: 0 to 1."""
-    found = _mean(np.asarray(scores, float), clusters)
-    if not math.isfinite(found.error):
-        return Interval(found.mean, 0.0, 1.0, len(scores))
-    reach = critical_t(found.freedom) * found.error
-    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), len(scores))
-
-
-@dataclass(frozen=True)
-class _Mean:
-    mean: float
-    error: float
-    freedom: float
-
-
-def _mean(values: Floats, clusters: Sequence[Hashable] | None) -> _Mean:
-    """A mean with its standard error and degrees of freedom; over clusters the sandwich with G / (G - 1).
-
-    (Liang and Zeger 1986; the t distribution with G - 1 degrees as Cameron and Miller 2015, section VI.)
-    """
-    n, mean = len(values), float(values.mean())
-    groups = _groups(clusters, n)
-    count = int(groups.max()) + 1
-    if count < 2:
-        return _Mean(mean, math.inf, 0)
-    sums = np.bincount(groups, weights=values - mean)
-    error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / n
-    return _Mean(mean, 0.0 if error < _ROUNDING else error, count - 1)
-
-
-def _groups(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
-    """The number of each item's cluster; an item without one is a cluster of its own."""
-    if clusters is None or all(cluster is None for cluster in clusters):
-        return np.arange(n)
-    known: dict[Hashable, int] = {}
-    named = [("item", i) if cluster is None else cluster for i, cluster in enumerate(clusters)]
-    return np.array([known.setdefault(cluster, len(known)) for cluster in named])
-
-
-def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None) -> float:
-    """How much less a clustered item says than an independent one; 1 without clusters, never less than 1."""
-    values = np.asarray(scores, float)
-    groups = _groups(clusters, len(values))
-    count = int(groups.max()) + 1
-    if count == len(values):
-        return 1.0
-    alone, together = _mean(values, None).error, _mean(values, clusters).error
-    if alone == 0 or not math.isfinite(together):
-        return len(values) / count  # all alike: nothing is known of the clusters; they may be one item each
-    return max(1.0, (together / alone) ** 2)
-
-
-def critical_t(freedom: float, level: float = LEVEL) -> float:
-    """How many standard errors a difference must have to be claimed, two-sided."""
-    return _t_quantile(freedom, 1 - level / 2) if freedom > 0 else math.inf
-
-
-def _t_quantile(freedom: float, p: float) -> float:
-    return float(_scipy("special").stdtrit(freedom, p))
-
-
-def two_sided_p(t: ArrayLike, freedom: float) -> Floats:
-    """How likely such a t or one further from 0 is where there is no difference; of any shape."""
-    return np.asarray(2 * _scipy("special").stdtr(freedom, -np.abs(t)))
+        return float(scipy_module("special").stdtr(self.freedom, (self.value - bound) / self.error))
 
 
 # Two methods on the same items
@@ -188,14 +72,14 @@ def compare(
     ours, theirs = np.asarray(scores, float), np.asarray(baseline, float)
     differences = ours - theirs
     n = len(differences)
-    clustered = int(_groups(clusters, n).max()) + 1 < n
+    clustered = int(groups_of(clusters, n).max()) + 1 < n
     if not clustered and set(np.unique([ours, theirs])) <= {0.0, 1.0}:
         better, worse = int((differences > 0).sum()), int((differences < 0).sum())
         found = tango(better, worse, n)
         sd = math.sqrt(max(0.0, (better + worse) / n - found.value**2) * n / max(1, n - 1))
         p = float(mcnemar(better, worse))
         return Comparison(found.value, found.low, found.high, n, p, sd, "exact McNemar", n - 1)
-    mean = _mean(differences, clusters)
+    mean = mean_with_error(differences, clusters)
     name = "cluster-robust t" if clustered else "paired t"
     return _of_scores(_by_t(mean, n, name))
 
@@ -205,7 +89,7 @@ def _of_scores(found: Comparison) -> Comparison:
     return replace(found, low=max(-1.0, found.low), high=min(1.0, found.high))
 
 
-def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
+def _by_t(mean: Mean, n: int, name: str) -> Comparison:
     sd = mean.error * math.sqrt(n)
     if not math.isfinite(mean.error):
         return Comparison(mean.mean, -math.inf, math.inf, n, 1.0, math.inf, name)
@@ -216,7 +100,7 @@ def _by_t(mean: _Mean, n: int, name: str) -> Comparison:
     return Comparison(mean.mean, mean.mean - reach, mean.mean + reach, n, p, sd, name, mean.freedom)
 
 
-def _all_the_same(mean: _Mean, n: int, name: str) -> Comparison:
+def _all_the_same(mean: Mean, n: int, name: str) -> Comparison:
     """Every unit has the same difference: units that were not drawn may have another, anywhere from -1 to 1.
 
     The share of such units is at most what Clopper and Pearson (1934) allow. p is the level at which that interval
@@ -231,14 +115,14 @@ def _all_the_same(mean: _Mean, n: int, name: str) -> Comparison:
 
 def paired_difference(before: Sequence[float], after: Sequence[float]) -> Interval:
     """Mean of after minus before over the same items, with Student's t interval; one item alone says nothing."""
-    found = _of_scores(_by_t(_mean(np.subtract(after, before, dtype=float), None), len(before), "paired t"))
+    found = _of_scores(_by_t(mean_with_error(np.subtract(after, before, dtype=float), None), len(before), "paired t"))
     return Interval(found.value, found.low, found.high, found.n)
 
 
 def mcnemar(better: ArrayLike, worse: ArrayLike) -> Floats:
     """Exact two-sided p-value of McNemar's test from the two counts of discordant pairs, which may be arrays."""
     more, less = np.asarray(better, float), np.asarray(worse, float)
-    return np.minimum(1.0, 2 * _scipy("special").bdtr(np.minimum(more, less), (more + less).astype(int), 0.5))
+    return np.minimum(1.0, 2 * scipy_module("special").bdtr(np.minimum(more, less), (more + less).astype(int), 0.5))
 
 
 def tango(better: int, worse: int, n: int) -> Interval:
@@ -247,7 +131,7 @@ def tango(better: int, worse: int, n: int) -> Interval:
     better, worse: pairs of which only the first, only the second succeeded. The interval is where the score statistic
     lies within +-z; its bounds are found by bisection.
     """
-    value, bisect = (better - worse) / n, _scipy("optimize").bisect
+    value, bisect = (better - worse) / n, scipy_module("optimize").bisect
 
     def beyond(delta: float, z: float) -> float:
         return float(tango_statistic(better, worse, n, delta)) - z
@@ -287,7 +171,7 @@ def from_errors(difference: float, errors: Sequence[tuple[float, float]], n: int
     """A difference whose parts have these standard errors and degrees of freedom (Satterthwaite)."""
     variance = sum(error**2 for error, _ in errors)
     below = sum(error**4 / freedom for error, freedom in errors)
-    return _by_t(_Mean(difference, math.sqrt(variance), variance**2 / below if below else math.inf), n, "Welch's t")
+    return _by_t(Mean(difference, math.sqrt(variance), variance**2 / below if below else math.inf), n, "Welch's t")
 
 
 # Several training seeds
@@ -306,7 +190,7 @@ def compare_over_seeds(
     methods = [np.atleast_2d(np.asarray(values, float)) for values in (scores, baseline)]
     if all(len(values) == 1 for values in methods):
         return compare(methods[0][0].tolist(), methods[1][0].tolist(), clusters)
-    over_items = _mean(methods[0].mean(0) - methods[1].mean(0), clusters)
+    over_items = mean_with_error(methods[0].mean(0) - methods[1].mean(0), clusters)
     return _of_scores(_by_t(_with_seeds(over_items, methods), methods[0].shape[1], "t over items and seeds crossed"))
 
 
@@ -322,12 +206,12 @@ def interval_over_seeds(scores: ArrayLike, clusters: Sequence[Hashable] | None =
     if values.size == n or (values == values.flat[0]).all():
         return interval(values[(0,) * len(axes)].tolist(), clusters)
     methods = [values.mean(tuple(other for other in axes if other != axis)) for axis in axes]
-    found = _with_seeds(_mean(values.mean(tuple(axes)), clusters), methods)
+    found = _with_seeds(mean_with_error(values.mean(tuple(axes)), clusters), methods)
     reach = critical_t(found.freedom) * found.error if math.isfinite(found.error) else 1.0
     return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), n)
 
 
-def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:
+def _with_seeds(over_items: Mean, methods: Sequence[Floats]) -> Mean:
     """What varies over items together with what varies over each method's seeds; shapes (seeds, items)."""
     parts = [(over_items.error**2, over_items.freedom)]
     for values in methods:
@@ -335,7 +219,7 @@ def _with_seeds(over_items: _Mean, methods: Sequence[Floats]) -> _Mean:
             parts.append((seed_variance(values), len(values) - 1))
     variance = sum(part for part, _ in parts)
     below = sum(part**2 / freedom for part, freedom in parts if freedom and math.isfinite(part))
-    return _Mean(over_items.mean, math.sqrt(variance), variance**2 / below if below else over_items.freedom)
+    return Mean(over_items.mean, math.sqrt(variance), variance**2 / below if below else over_items.freedom)
 
 
 def seed_variance(values: ArrayLike) -> float:
@@ -375,7 +259,7 @@ def pooled(strata: Sequence[Comparison]) -> Comparison:
     n, mean, total = sum(found.n for found in strata), float(np.mean([found.value for found in strata])), sum(variances)
     finite = math.isfinite(total)
     below = sum(v**2 / found.freedom for v, found in zip(variances, strata, strict=True)) if finite else 0.0
-    return _by_t(_Mean(mean, math.sqrt(total), total**2 / below if below else math.inf), n, "t, tasks pooled")
+    return _by_t(Mean(mean, math.sqrt(total), total**2 / below if below else math.inf), n, "t, tasks pooled")
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -408,7 +292,7 @@ def smallest_difference(
     """
     if n < 2 or not math.isfinite(sd) or freedom <= 0:
         return math.inf
-    return (critical_t(freedom, level) + _t_quantile(freedom, power)) * sd / math.sqrt(n)
+    return (critical_t(freedom, level) + t_quantile(freedom, power)) * sd / math.sqrt(n)
 
 
 def items_needed(difference: float, sd: float, power: float = POWER) -> int:
@@ -423,35 +307,3 @@ def needed_error(difference: float, power: float = POWER) -> float:
 
 def _reach(power: float) -> float:
     return Z + NormalDist().inv_cdf(power)
-
-
-@final
-@dataclass(frozen=True)
-class Summary:
-    """Repeated measurements in a few numbers."""
-
-    p50: float
-    mean: float | None = None
-    p95: float | None = None
-    p99: float | None = None
-    spread: float | None = None
-    """Distance of the quartiles over the median."""
-    n: Number | None = None
-
-
-def summary(values: Sequence[float]) -> Summary | None:
-    """None without a value."""
-    if not values:
-        return None
-    p25, p50, p75, p95, p99 = (float(value) for value in np.percentile(values, [25, 50, 75, 95, 99]))
-    spread = (p75 - p25) / p50 if p50 else 0.0
-    return Summary(p50, float(np.mean(values)), p95, p99, spread, len(values))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval, where one was recorded."""
-
-    value: float
-    low: float | None
-    high: float | None
