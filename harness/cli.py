@@ -15,7 +15,7 @@ import typer
 
 from harness import __version__
 from harness.errors import UserError
-from harness.sweep import quiet
+from harness.sweep import silent_libraries
 
 USAGE, NOTHING_FITS = 2, 3
 MODEL = "smollm2-135m-q4"
@@ -116,7 +116,7 @@ def check(
     from harness.check.margins import read_margins
 
     if run:
-        quiet.silence()
+        silent_libraries.silence()
         from harness.sweep.for_check import fill
 
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
@@ -185,28 +185,28 @@ def estimate(
     fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    quiet.silence()
-    from harness.estimate import fitting, peak_memory, text
+    silent_libraries.silence()
+    from harness.estimate import fitting, prediction, text
     from harness.progress import Progress
     from harness.sweep.compose import compositions
 
     if device not in ("", "cuda", "cpu"):
         raise UserError(f"--device {device}: known are cuda and cpu.")
     cells = compositions([*_shape_defaults(context.args), *context.args])
-    request = peak_memory.Request(tokens, answer_tokens, device or None)
+    request = prediction.Request(tokens, answer_tokens, device or None)
     progress = Progress("estimating")
     step = (lambda *_: None) if as_json else progress.step
     if fit:
         if len(cells) > 1:
             raise UserError("--fit looks at one cell; choose one method.")
-        limit = peak_memory.bytes_of(fit)
+        limit = prediction.bytes_of(fit)
         made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
         found, verdict = [made.found], f"{fit}: {made.what}"
     else:
         found, verdict = [], ""
         for done, cell in enumerate(cells, start=1):
-            found.append(peak_memory.estimate(cell, request))
+            found.append(prediction.estimate(cell, request))
             step("cells", done, len(cells))
         progress.clear()
     if as_json:
@@ -236,14 +236,14 @@ def audit(
     as_json: AsJson = False,
 ) -> None:
     """What is wrong with a task's data, before money is spent on it. Exit code 1 where there is a defect."""
-    quiet.silence()
+    silent_libraries.silence()
     from harness import audit as examine
     from harness.progress import Progress
     from harness.settings import task_folder
 
     folder = Path(task) if Path(task).is_dir() else task_folder(task, None)
     progress = Progress(f"auditing {folder.name}")
-    quiet.silence_bars()
+    silent_libraries.silence_bars()
     tokenizer, window = examine.model_window(model)
     found = examine.audit(folder, source, tokenizer, window, progress.step if not as_json else lambda *_: None)
     progress.clear()

@@ -15,9 +15,9 @@ from typing import Any
 import transformers
 
 from harness.adaptation import peft_model
-from harness.adaptation.tuning import adapt
+from harness.adaptation.learning_rate_search import adapt
 from harness.contexts.context import bind
-from harness.estimate.peak_memory import of_run
+from harness.estimate.prediction import of_run
 from harness.inference.evaluate import Predictions, Respondent, answer, quality, retrieval, score
 from harness.inference.forgetting import retention
 from harness.inference.latency import latency, merged, prefix_cached

@@ -20,7 +20,7 @@ from harness.adaptation.batches import Rows
 from harness.adaptation.train import completion_loss, train
 from harness.cli import app
 from harness.errors import UserError
-from harness.estimate import fitting, peak_memory
+from harness.estimate import fitting, prediction
 from harness.estimate.traced_step import Sketch, answering, training_step, with_settings
 from harness.measurement.flops import Matrices
 from harness.measurement.machine import describe_device
@@ -138,7 +138,7 @@ def test_a_shape_has_as_many_parameters_as_the_model_it_is_named_for(shape: str)
 def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
     alone = ["training.gradient_checkpointing=true", "training.batch_size=1"]
     (asked,) = compose.compositions(["model=shape-llama2-7b", "method=qlora", *alone])
-    found = peak_memory.estimate(asked, peak_memory.Request(tokens=512))
+    found = prediction.estimate(asked, prediction.Request(tokens=512))
     assert found.device == "cuda"
     assert sum(found.parts.values()) == found.peak_memory_bytes
     assert found.fits["24 GB"]
@@ -147,9 +147,9 @@ def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
 
 
 def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits() -> None:
-    request = peak_memory.Request(tokens=64, device="cuda")
+    request = prediction.Request(tokens=64, device="cuda")
     lora = settings("method=lora")
-    one = peak_memory.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
+    one = prediction.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
     roomy = fitting.fit(lora, request, 2 * one)
     assert roomy.fits and roomy.found.batch > 1 and roomy.found.peak_memory_bytes <= 2 * one
     tight = fitting.fit(lora, request, one - 2**10)
@@ -185,11 +185,11 @@ def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: in
 
 
 def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
-    assert peak_memory.bytes_of("24GB") == 24564 * 2**20
-    assert peak_memory.bytes_of("10GiB") == 10 * 2**30
-    assert peak_memory.bytes_of("10 GB") == 10**10
+    assert prediction.bytes_of("24GB") == 24564 * 2**20
+    assert prediction.bytes_of("10GiB") == 10 * 2**30
+    assert prediction.bytes_of("10 GB") == 10**10
     with pytest.raises(UserError, match="--fit many"):
-        peak_memory.bytes_of("many")
+        prediction.bytes_of("many")
 
 
 @pytest.mark.parametrize("learned", [4, TOKENS - 1])
@@ -212,13 +212,13 @@ def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkp
 
 def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
     asked = settings("method=lora", f"results={tmp_path / 'results'}")
-    request = peak_memory.Request(tokens=32, device="cpu")
-    assert peak_memory.estimate(asked, request, thorough=False).seconds_per_step is None
+    request = prediction.Request(tokens=32, device="cpu")
+    assert prediction.estimate(asked, request, thorough=False).seconds_per_step is None
     for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
         made = record("lora", rank=8, seed=int(flops < 5e9))
         trained = {"flops": flops, "seconds": 2.0}
         store(tmp_path / "results", revised(made, training=trained, environment={"device": device}))
-    found = peak_memory.estimate(asked, request, thorough=False)
+    found = prediction.estimate(asked, request, thorough=False)
     assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
     assert "1 earlier lora runs" in found.throughput
 
@@ -226,8 +226,8 @@ def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp
 def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
     once, twice = (settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
     assert training_step(twice, 8, 256, 8).peak > training_step(once, 8, 256, 8).peak
-    request = peak_memory.Request(tokens=16, device="cpu")
-    flops = [peak_memory.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
+    request = prediction.Request(tokens=16, device="cpu")
+    flops = [prediction.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
     assert flops[1] == 2 * flops[0]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.adaptation import peft_model, tuning
+from harness.adaptation import learning_rate_search, peft_model
 from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
 from harness.adaptation.peft_model import parameters, save
 from harness.adaptation.train import completion_loss, train
@@ -209,7 +209,7 @@ def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None
 def test_where_memory_ends_training_starts_again_with_checkpointing(
     monkeypatch: pytest.MonkeyPatch, colours: Path, tmp_path: Path
 ) -> None:
-    genuine: Any = tuning.train
+    genuine: Any = learning_rate_search.train
     asked: list[bool | None] = []
 
     def ends_without(base: Any, rows: Any, unseen: Any, how: Any, *rest: Any) -> Any:
@@ -218,13 +218,13 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return genuine(base, rows, unseen, how, *rest)
 
-    monkeypatch.setattr(tuning, "train", ends_without)
+    monkeypatch.setattr(learning_rate_search, "train", ends_without)
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
     (configured,) = compose.compositions(words)
     task = configured.load_task()
     shown = bind({"name": "zero_shot"}, task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    facts = tuning.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
+    facts = learning_rate_search.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
     assert asked == [None, True]
     assert facts is not None
     assert facts.gradient_checkpointing is True
@@ -232,7 +232,7 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
         {**configured.config, "training": {**configured.config["training"], "gradient_checkpointing": False}}
     )
     with pytest.raises(torch.OutOfMemoryError):
-        tuning.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
+        learning_rate_search.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
 
 
 def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UserError
-from harness.estimate.peak_memory import Estimate, Request, estimate, label
+from harness.estimate.prediction import Estimate, Request, estimate, label
 from harness.estimate.traced_step import with_settings
 from harness.settings import Settings
 

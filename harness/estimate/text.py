@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.estimate.peak_memory import GPUS, MIB, Estimate
+from harness.estimate.prediction import GPUS, MIB, Estimate
 from harness.progress import spoken
 
 

@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.text import Text
 
 from harness.progress import spoken
-from harness.sweep.pace import Done, Pace, Planned
+from harness.sweep.time_left import Done, Pace, Planned
 
 MARKS = {"ok": ("✓", "green"), "same": ("✓", "green"), "not applicable": ("–", "dim")}  # noqa: RUF001
 FAILED = ("✗", "red")

@@ -30,7 +30,7 @@ from harness.settings import Settings, redacted_overrides
 from harness.sweep import compose, worker
 from harness.sweep.board import Board
 from harness.sweep.compose import Cell
-from harness.sweep.pace import Done, Pace, Planned
+from harness.sweep.time_left import Done, Pace, Planned
 from harness.tasks.task import Task
 from harness.text import with_interval
 

@@ -9,17 +9,17 @@ import gc
 from importlib import import_module
 
 from harness.measurement import cpu_allocator, matmul
-from harness.sweep import quiet
+from harness.sweep import silent_libraries
 
 LIBRARIES = ("torch", "transformers", "datasets", "peft", "trl", "faiss", "sentence_transformers")
 
 
 def _load() -> None:
-    quiet.silence()
+    silent_libraries.silence()
     cpu_allocator.manage_memory()  # before torch allocates anything
     for name in (*LIBRARIES, "harness.run", "harness.adaptation.train"):
         import_module(name)
-    quiet.silence_bars()
+    silent_libraries.silence_bars()
     matmul.use_chosen()
     gc.collect()
     gc.freeze()  # a run's collections need not look at the libraries' million objects
