@@ -38,7 +38,7 @@ class Decision:
 
 
 def decide(selector: str, limits: Limits) -> list[Decision]:
-    """A decision for each task and model, from its cohort with the most items; UserError as in `records.load`."""
+    """A decision for each task and model, from its cohort with the most items; UserError as in `reading.load`."""
     by_task: dict[tuple[str, str], list[Cohort]] = {}
     for cohort in gather(load_records(selector)):
         by_task.setdefault((cohort.key.task, cohort.key.model), []).append(cohort)

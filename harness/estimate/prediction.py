@@ -4,8 +4,8 @@
     found.parts            # {"weights": 3762831360, ..., "device context": 536870912}: bytes at the peak, adding up
     found.fits             # {"24 GB": True, "40 GB": True, ...}
 
-Everything comes from the configuration that `harness run` uses, through `footprint`; nothing is looked up by a model's
-name. What no tensor accounts for is added by a few constants below, each with where it was measured.
+Everything comes from the configuration that `harness run` uses, through `traced_step`; nothing is looked up by a
+model's name. What no tensor accounts for is added by a few constants below, each with where it was measured.
 """
 
 from __future__ import annotations

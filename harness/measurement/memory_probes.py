@@ -1,6 +1,6 @@
 """What the system says while something is measured: resident memory, a GPU's driver, the other processes.
 
-`measure` says what is read when; here is how.
+`meter` says what is read when; here is how.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How memory and time are measured; `gauges` reads the device, `memory` sets up the allocator of a CPU run.
+"""How memory and time are measured; `memory_probes` reads the device, `cpu_allocator` sets up a CPU.
 
 Memory is a peak by phase (load, train, infer: one request at a time; and, apart from the quoted figures, evaluate: the
 batched evaluation). On a GPU: torch's allocated and reserved peaks, and beside them what the

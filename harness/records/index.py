@@ -98,7 +98,7 @@ class Found:
 
 
 def scan(selectors: Sequence[str]) -> Found:
-    """The runs that selectors choose; UserError as in `records.load`, each selector for itself."""
+    """The runs that selectors choose; UserError as in `reading.load`, each selector for itself."""
     found = Found([], [], [], [], _place(selectors))
     for selector in selectors:
         root, filters = split_selector(selector)

@@ -3,7 +3,7 @@
     judge = scorer(task)
     judge("Answer: Ormen", example)      # {"token_f1": 0.67, "exact_match": 0.0, "contains": 1.0, ...}
 
-A choice is judged by what evaluation.py makes of likelihoods; everything else is text, judged here.
+A choice is judged by likelihood (inference/choices.py); everything else is text, judged here.
 """
 
 from __future__ import annotations
