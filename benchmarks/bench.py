@@ -48,7 +48,7 @@ END = "<|im_end|>"
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison; `ours` and `peer` in the unit that is said."""
+    """One comparison; `ours` and `peer` in the stated unit."""
 
     name: str
     ours: float

@@ -60,7 +60,7 @@ class Audit:
     defects: list[Defect] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
-    # how often each label stands in each split, where there is a fixed set
+    """By split, how often each label occurs, if there is a fixed set."""
     baselines: dict[str, Any] = field(default_factory=dict)
     # measured on validation, so that looking at them spends no test
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -234,7 +234,7 @@ def _check_labels(task: Task, found: Audit) -> None:
 
 
 def _check_leaks(task: Task, found: Audit) -> None:
-    """An answer that stands in its own question; extraction, where it must, is left out."""
+    """An answer that is in its own question; extraction, where it has to be, is left out."""
     if task.kind == "json":
         return
     asked = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
@@ -242,10 +242,10 @@ def _check_leaks(task: Task, found: Audit) -> None:
     share = len(leaking) / max(1, len(asked))
     if share >= LEAKS:
         found.defects.append(
-            Defect("leaked_answer", leaking[0].id, f"the answer stands in {share:.0%} of the test prompts")
+            Defect("leaked_answer", leaking[0].id, f"the answer is in {share:.0%} of the test prompts")
         )
     elif leaking:
-        found.notes.append(f"the answer stands in {share:.0%} of the test prompts, for example in {leaking[0].id}")
+        found.notes.append(f"the answer is in {share:.0%} of the test prompts, for example in {leaking[0].id}")
 
 
 def _stands_in(answer: str, prompt: str) -> bool:

@@ -2,7 +2,7 @@
 
     record, answers = run(settings, settings.planned(task), Progress())
 
-Everything a run does stands here in the order in which it happens; how each step is done stands in its own module.
+Everything a run does is here in the order in which it happens; how each step is done is in its own module.
 """
 
 from __future__ import annotations

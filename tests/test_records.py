@@ -1,6 +1,7 @@
 """Records as files."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,12 @@ def test_a_folder_that_was_not_finished_does_not_take_its_name(tmp_path: Path) -
 @pytest.mark.parametrize("name", ["../../etc", "a/b", "..", "", "C:\\x", "a\nb"])
 def test_a_name_is_no_way_out_of_the_results_folder(name: str) -> None:
     assert Path(slug(name)).name == slug(name) not in ("", ".", "..")
+
+
+def test_a_record_that_was_read_is_written_with_every_field() -> None:
+    """msgspec leaves defaults out of what it has read itself: findings/msgspec_dataclass_defaults.sh."""
+    made = record(quality={"metric": "accuracy", "value": 0.5})
+    short = {n: v for n, v in json.loads(made.to_json()).items() if n not in ("training", "inference", "error")}
+    again = json.loads(Record.from_json(json.dumps(short)).to_json())
+    assert set(again) == {field.name for field in fields(Record)}
+    assert again == json.loads(made.to_json())

@@ -261,7 +261,7 @@ def test_a_setting_that_some_methods_lack_is_set_for_the_others_and_said(
     harness_run: Run, results: Path, capfd: Any
 ) -> None:
     assert harness_run("-m", "method=zero_shot,lora", "training.epochs=1", "++context.k=1,2") == 0
-    assert "training.epochs=1: not for zero_shot, which has no such setting" in capfd.readouterr().out
+    assert "training.epochs=1: left out for zero_shot (no such setting)" in capfd.readouterr().out
     done = {r["method"]: r for r in records(results)}
     assert sorted(done) == ["lora", "zero_shot"]
     assert done["lora"]["config"]["training"]["epochs"] == 1

@@ -11,12 +11,12 @@ import torch
 from harness.adaptation import learning_rate_search, peft_model
 from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
 from harness.adaptation.peft_model import parameters, save
-from harness.adaptation.train import completion_loss, train
+from harness.adaptation.train import completion_loss, optimizer_class, train
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
 from harness.errors import Diverged, UserError
 from harness.measurement.flops import Matrices
-from harness.measurement.meter import Meter
+from harness.measurement.meter import Meter, now
 from harness.models import loading
 from harness.progress import Progress
 from harness.records.record import Training
@@ -273,3 +273,21 @@ def test_documents_are_taught_as_text_or_as_answers_to_their_titles() -> None:
     taught = [token for token in asked.labels[0] if token != -100]
     assert encoder.decode(taught) == "Sails at noon."
     assert len(text + asked) == 3
+
+
+def test_adamw_steps_in_one_kernel_on_any_device() -> None:
+    kind, options = optimizer_class(SFT, 1e-3)
+    assert (kind, options["fused"]) == (torch.optim.AdamW, True)
+    assert "fused" not in optimizer_class(replace(SFT, optimizer="sgd"), 1e-3)[1]
+
+
+def test_no_second_of_a_search_is_counted_twice(colours: Path, tmp_path: Path) -> None:
+    words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
+    (configured,) = compose.compositions([*words, "training.learning_rate=[1e-3,1e-2]", "training.epochs=1"])
+    task, meter, began = configured.load_task(), Meter(), now()
+    shown = bind({"name": "zero_shot"}, task, (), 0)
+    pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
+    adapted = learning_rate_search.adapt(configured, task, shown, pool, unseen, meter, Progress())
+    assert sum(meter.spent.values()) <= now() - began
+    assert adapted.training and meter.spent["training"] == adapted.training.seconds
+    assert set(meter.peaks) == {"load", "train"}

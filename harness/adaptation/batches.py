@@ -53,7 +53,7 @@ class Rows:
 
     @classmethod
     def of_documents(cls, passages: Sequence[Passage], encoder: Encoder, form: str, max_length: int) -> Rows:
-        """The documents themselves as rows, to teach what stands in them.
+        """The documents themselves as rows, to teach what they say.
 
         form: `text`, continued pretraining with the loss on every token; `questions`, what a passage says, asked by
         its title.

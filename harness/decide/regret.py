@@ -1,4 +1,4 @@
-"""What following a rule costs: how far its method lies under the best one in hindsight.
+"""What following a rule costs: how far its method falls short of the best one in hindsight.
 
 For each task the rule takes a method on resampled validation items and seeds; regret is how much less that method
 reaches on all test items than the one that reaches most there. Two other rules beside it: always LoRA, and the slogan

@@ -76,10 +76,10 @@ def _mean(parts: Sequence[Part | None], name: str = "") -> Part | None:
     known = [part for part in parts if part is not None]
     if not known:
         return None
-    return msgspec.convert(mean_of([asdict(part) for part in known], name), type(known[0]))
+    return msgspec.convert(_mean_of([asdict(part) for part in known], name), type(known[0]))
 
 
-def mean_of(parts: Sequence[Any], name: str = "") -> Any:
+def _mean_of(parts: Sequence[Any], name: str = "") -> Any:
     """Of numbers their mean or, by their name, the highest; of dicts that of each field; else the first known."""
     known = [part for part in parts if part is not None]
     if not known:
@@ -87,7 +87,7 @@ def mean_of(parts: Sequence[Any], name: str = "") -> Any:
     if all(isinstance(part, dict) for part in known):
         of_memory = name if name == "memory" else ""
         names = dict.fromkeys(field for part in known for field in part)
-        return {field: mean_of([part.get(field) for part in known], of_memory or field) for field in names}
+        return {field: _mean_of([part.get(field) for part in known], of_memory or field) for field in names}
     numbers = [part for part in known if isinstance(part, int | float) and not isinstance(part, bool)]
     if len(numbers) < len(known):
         return any(known) if all(isinstance(part, bool) for part in known) else known[0]
@@ -101,7 +101,7 @@ def _seconds(records: Sequence[Record]) -> dict[str, float] | None:
     """The seconds of each step, of the seeds that took it: another seed may have left latency or the search out."""
     known = [record.seconds for record in records if record.seconds]
     taken = [{step: spent for step, spent in seconds.items() if spent >= _INSTANT} for seconds in known]
-    return mean_of(known) | mean_of(taken) if known else None
+    return _mean_of(known) | _mean_of(taken) if known else None
 
 
 def _measured(records: Sequence[Record], figure: str) -> Sequence[Record]:

@@ -30,10 +30,10 @@ COMPARABLE = (
     "items are other questions, and on another device times and memory are other figures."
 )
 REGRET = (
-    "The rule is applied to 2,000 draws of validation items and training seeds; regret is how far the method it takes "
-    "lies under the one that reaches most on all test items. *With one task left out* is the lowest share when any one "
-    "is. Always LoRA takes the rank with the highest validation value; the slogan takes RAG on tasks that probe "
-    "knowledge, full fine-tuning on all others."
+    "The rule is applied to 2,000 draws of validation items and training seeds; regret is how far the method that it "
+    "chooses falls short of the one that is best on all test items. *With one task left out* is the lowest share when "
+    "any one is. Always LoRA means the rank with the highest validation value; the slogan means RAG on tasks that "
+    "probe knowledge, full fine-tuning on all others."
 )
 ENDING = "Everything above as a spreadsheet: [records.csv](records.csv); as a page to ask: [report.html](report.html)."
 

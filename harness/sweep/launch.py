@@ -46,11 +46,11 @@ class Outcome:
 
     cell: str
     status: str
-    # a record's status, or: same (finished before), not applicable, wrong configuration
+    """A record's status, or: same (finished before), not applicable, wrong configuration."""
     detail: str
     seconds: float
     number: int
-    # its place in the sweep, from 1
+    """Its place in the sweep, from 1."""
 
 
 _board: Board | None = None
@@ -194,7 +194,7 @@ def _print_left_out(chosen: Sequence[Cell]) -> None:
     """Which settings were set for some cells alone, and for which."""
     for word in dict.fromkeys(word for cell in chosen for word in cell.left_out):
         without = dict.fromkeys(cell.chosen("method") for cell in chosen if word in cell.left_out)
-        print(f"{word}: not for {', '.join(without)}, which has no such setting")
+        print(f"{word}: left out for {', '.join(without)} (no such setting)")
 
 
 def _print_summary(outcomes: list[Outcome]) -> None:
