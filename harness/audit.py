@@ -62,12 +62,12 @@ class Audit:
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """By split, how often each label occurs, if there is a fixed set."""
     baselines: dict[str, Any] = field(default_factory=dict)
-    # measured on validation, so that looking at them spends no test
+    """Measured on validation, so that looking at them spends no test."""
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)
-    # tokens of prompts and answers
+    """Tokens of prompts and answers."""
     items_needed: dict[str, int] = field(default_factory=dict)
     repeated: dict[str, list[str]] = field(default_factory=dict, repr=False)
-    # ids by split that a clean copy leaves out
+    """Ids by split that a clean copy leaves out."""
 
     def as_data(self) -> dict[str, Any]:
         return {name: value for name, value in asdict(self).items() if name != "repeated"}

@@ -17,7 +17,7 @@ class Progress:
 
     title: str = ""
     show: Callable[[str], None] | None = None
-    # who draws it instead, as a sweep does for its runs
+    """Who draws it instead, as a sweep does for its runs."""
     interactive: bool = field(default_factory=lambda: bool(sys.stdout and sys.stdout.isatty()))
     _label: str = ""
     _began: float = 0.0

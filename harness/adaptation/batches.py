@@ -32,7 +32,7 @@ class Rows:
     input_ids: list[list[int]]
     labels: list[list[int]]
     left_out: int = 0
-    # demonstrations that had no room, over all rows
+    """Demonstrations that had no room, over all rows."""
 
     @classmethod
     def encode(cls, context: Context, encoder: Encoder, examples: Sequence[Example], max_length: int) -> Rows:
@@ -109,7 +109,7 @@ class Layout:
 
     padding: int
     matrices: Matrices | None
-    # of a model that reads several sequences in one row; None of one that does not
+    """Of a model that reads several sequences in one row; None of one that does not."""
 
     @classmethod
     def of(cls, base: Base) -> Layout:

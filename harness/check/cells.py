@@ -33,7 +33,7 @@ class Cell:
 
     name: str
     runs: tuple[StoredRecord, ...]
-    # by seed
+    """By seed."""
 
     @property
     def finished(self) -> tuple[StoredRecord, ...]:

@@ -33,14 +33,14 @@ class Evidence:
     """What is known of one task."""
 
     found: Comparison
-    # candidate minus baseline, in the metric's good direction
+    """Candidate minus baseline, in the metric's good direction."""
     margin: float
     barred: bool = False
-    # it may not pass: items are missing, a run of the candidate failed
+    """It may not pass: items are missing, a run of the candidate failed."""
     seed_variance: float = 0.0
-    # the part of the difference's variance that training seeds have
+    """The part of the difference's variance that training seeds have."""
     one_seed: float = 0.0
-    # what that part would be with one seed of each method
+    """What that part would be with one seed of each method."""
 
     @property
     def limit(self) -> float:
@@ -64,11 +64,11 @@ class Judgement:
     verdict: str
     verdicts: tuple[str, ...]
     corrected: tuple[float, ...]
-    # p of each task's difference, corrected for the number of tasks (Holm)
+    """p of each task's difference, corrected for the number of tasks (Holm)."""
     fallen: tuple[bool, ...]
-    # by more than a single task may, significantly
+    """By more than a single task may, significantly."""
     surely_worse: tuple[bool, ...]
-    # fallen, and below the margin whichever of the tasks one looks at
+    """Fallen, and below the margin whichever of the tasks one looks at."""
     pooled: Evidence
 
     @property

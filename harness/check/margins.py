@@ -26,7 +26,7 @@ class Margins:
     metrics: dict[str, float] = field(default_factory=dict)
     resources: dict[str, float] = field(default_factory=lambda: dict(RESOURCES))
     primary: float | None = None
-    # of whatever metric is primary, over the file's
+    """Of whatever metric is primary, over the file's."""
 
     def of(self, metric: str) -> float:
         return self.primary if self.primary is not None else self.metrics.get(metric, QUALITY)

@@ -26,15 +26,15 @@ class TaskOutcome:
     margin: float | None = None
     paired: Paired | None = None
     evidence: Evidence | None = None
-    # None where nothing could be compared
+    """None where nothing could be compared."""
     corrected: float | None = None
-    # p, corrected for the number of tasks (Holm)
+    """p, corrected for the number of tasks (Holm)."""
     fallen: bool = False
-    # by more than a single task may, significantly
+    """By more than a single task may, significantly."""
     surely_worse: bool = False
-    # fallen, and below the margin whichever of the tasks one looks at
+    """Fallen, and below the margin whichever of the tasks one looks at."""
     remarks: tuple[str, ...] = ()
-    # what bars it from passing or forbids the comparison
+    """What bars it from passing or forbids the comparison."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Outcome:
     verdict: str
     tasks: tuple[TaskOutcome, ...]
     judgement: Judgement | None
-    # None where no task could be compared
+    """None where no task could be compared."""
     resources: tuple[Ratio, ...]
     seeds: Mapping[str, int | None]
-    # training seeds of each side on the task where it has the fewest; None of methods that are not trained
+    """Training seeds of each side on the task where it has the fewest; None of methods that are not trained."""
     reasons: tuple[str, ...] = ()
 
     @property

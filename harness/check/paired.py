@@ -23,7 +23,7 @@ class Paired:
     baseline: Floats
     clusters: list[Hashable] | None
     asked: int
-    # items that any run of either has been asked
+    """Items that any run of either has been asked."""
 
     @property
     def n(self) -> int:

@@ -29,11 +29,11 @@ class Gate:
 
     margin: float = 0.05
     item_sd: float = 0.2
-    # of an item's difference between the two, each averaged over its seeds
+    """Of an item's difference between the two, each averaged over its seeds."""
     seed_sd: float = 0.02
-    # of a method's value over training seeds
+    """Of a method's value over training seeds."""
     seeds: int | None = None
-    # None: as many as are needed
+    """None: as many as are needed."""
     most_seeds: int = 10
 
     @classmethod
@@ -59,11 +59,11 @@ class Plan:
     """What will be run, and how often that lets an equal method pass."""
 
     items: Mapping[str, int]
-    # of each task
+    """Of each task."""
     seeds: int
     gate: Gate
     trained: int
-    # how many of the two sides are trained
+    """How many of the two sides are trained."""
 
     @property
     def power(self) -> float:

@@ -27,11 +27,11 @@ from harness.text import plain
 @dataclass(frozen=True)
 class Figure:
     name: str
-    # as margins and the JSON call it
+    """As margins and the JSON call it."""
     title: str
     read: Callable[[Record], float | None]
     disturbed: str
-    # its name among a record's contaminated figures
+    """Its name among a record's contaminated figures."""
 
 
 FIGURES = (
@@ -51,11 +51,11 @@ class Ratio:
     high: float | None
     margin: float
     verdict: str
-    # better | no_worse | worse | inconclusive
+    """better | no_worse | worse | inconclusive."""
     interval: str | None
-    # what the interval is over: seeds | requests
+    """What the interval is over: seeds | requests."""
     undecided: tuple[str, ...]
-    # why it does not count for the gate; empty where it does
+    """Why it does not count for the gate; empty where it does."""
 
     @property
     def decides(self) -> bool:

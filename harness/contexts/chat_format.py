@@ -20,7 +20,7 @@ class Prompt:
     text: str
     ids: list[int]
     left_out: int
-    # demonstrations that the model's window had no room for
+    """Demonstrations that the model's window had no room for."""
 
 
 @dataclass(frozen=True)

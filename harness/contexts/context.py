@@ -37,9 +37,9 @@ class Context:
     name: str
     instructions: str = ""
     choose: Callable[[Example], Sequence[Example]] | None = None
-    # demonstrations for a question, never the example itself, in the order in which they are shown
+    """Demonstrations for a question, never the example itself, in the order in which they are shown."""
     find: Callable[[Example], Sequence[Passage]] | None = None
-    # passages for a question, best first
+    """Passages for a question, best first."""
     index: Index | None = None
     k: int = 0
     _chosen: dict[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)

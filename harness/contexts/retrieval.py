@@ -30,11 +30,11 @@ class Index:
     passages: tuple[Passage, ...]
     rankings: tuple[Ranking, ...]
     seconds: float
-    # to embed the corpus and build the index, when it was built; the embedder's own loading left out
+    """To embed the corpus and build the index, when it was built; the embedder's own loading left out."""
     cached: bool
-    # whether it was built by an earlier run
+    """Whether it was built by an earlier run."""
     search_seconds: list[float] = field(default_factory=list)
-    # one figure a search, embedding the query included
+    """One figure a search, embedding the query included."""
 
     @classmethod
     def build(cls, passages: Sequence[Passage], settings: Mapping[str, Any], step: Step = lambda *_: None) -> Index:

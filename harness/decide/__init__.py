@@ -26,11 +26,11 @@ class Decision:
 
     cohort: Cohort
     strategy: Strategy | None
-    # None where nothing fits
+    """None where nothing fits."""
     excluded: tuple[Excluded, ...]
     diagnosis: Diagnosis | None
     other_cohorts: int
-    # of the same task and model, with fewer items or other data
+    """Of the same task and model, with fewer items or other data."""
 
     @property
     def task(self) -> str:

@@ -35,22 +35,22 @@ class Strategy:
 
     row: Row
     values: Mapping[str, float]
-    # by a row's name, what the choice was made on: its mean over the validation items that most rows have answered
+    """By a row's name, what the choice was made on: its mean over the validation items that most rows have answered."""
     best: Row
-    # the highest of these within the limits; often the same
+    """The highest of these within the limits; often the same."""
     runner_up: Row | None
     alike: tuple[Row, ...]
-    # not to be told from the best, the cheapest first
+    """Not to be told from the best, the cheapest first."""
     near: tuple[Row, ...]
-    # within MARGIN of the best and yet told from it, item by item
+    """Within MARGIN of the best and yet told from it, item by item."""
     could_lose: float | None
-    # against the best, at most: the upper end of the paired interval; None without validation answers
+    """Against the best, at most: the upper end of the paired interval; None without validation answers."""
     probability: float | None
-    # that the rule takes the same method on other validation items; None as above
+    """That the rule takes the same method on other validation items; None as above."""
     several_seeds: bool
-    # whether these were drawn too
+    """Whether these were drawn too."""
     rival: Rival | None
-    # None where the rule hardly ever takes another
+    """None where the rule hardly ever takes another."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Rival:
     row: Row
     probability: float
     items: int | None
-    # validation items on which a difference of MARGIN between the two would show; None where there are as many already
+    """Validation items on which a difference of MARGIN between the two would show; None where there are as many
+    already."""
 
 
 @dataclass(frozen=True)

@@ -46,11 +46,11 @@ class Share:
     cause: str
     share: Interval
     by: str | None
-    # the method that fixes it; None of capacity
+    """The method that fixes it; None of capacity."""
     lost: float
-    # items that zero-shot has right and that method has not, a mean over its seeds
+    """Items that zero-shot has right and that method has not, a mean over its seeds."""
     examples: tuple[str, ...]
-    # items, by id; those that most seeds agree on
+    """Items, by id; those that most seeds agree on."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Effect:
 @dataclass(frozen=True)
 class Diagnosis:
     cause: str | None
-    # knowledge | behaviour | capacity | none; None where it is not known
+    """knowledge | behaviour | capacity | none; None where it is not known."""
     missing: tuple[str, ...]
-    # methods that have to be run before it can be reported that nothing fixes an error
+    """Methods that have to be run before it can be reported that nothing fixes an error."""
     errors: int | None
     shares: tuple[Share, ...]
     effects: tuple[Effect, ...]
@@ -80,7 +80,7 @@ class _Items:
 
     shared: Shared
     scores: dict[str, Floats]
-    # by the row's name; shape (seeds, items)
+    """By the row's name; shape (seeds, items)."""
 
     def right(self, row: Row) -> NDArray[np.bool_]:
         """Shape (seeds, items)."""

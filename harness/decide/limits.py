@@ -27,19 +27,19 @@ class Limits:
     """None where there is no limit."""
 
     memory: float | None = None
-    # bytes, the highest of loading, training and answering
+    """Bytes, the highest of loading, training and answering."""
     latency: float | None = None
-    # seconds, the median of single requests
+    """Seconds, the median of single requests."""
     training: float | None = None
-    # seconds, the search for the learning rate included
+    """Seconds, the search for the learning rate included."""
     requests: float | None = None
-    # a month
+    """A month."""
     hour: float | None = None
-    # what the machine costs
+    """What the machine costs."""
     changes: float = 0.0
-    # of the facts, a month
+    """Of the facts, a month."""
     private: bool = False
-    # what rows and documents say may not be in weights
+    """What rows and documents say may not be in weights."""
 
     @classmethod
     def typed(
@@ -90,9 +90,9 @@ class Broken(NamedTuple):
     """A limit that a method breaks."""
 
     need: str
-    # what it needs instead
+    """What it needs instead."""
     times: float
-    # that need over the limit; infinite where no higher limit would do
+    """That need over the limit; infinite where no higher limit would do."""
 
     @classmethod
     def of(cls, need: str, value: float | None, limit: float) -> Broken:

@@ -31,11 +31,11 @@ class Regret:
 
     rule: str
     within: float
-    # share of draws, over all tasks, in which regret is at most MARGIN
+    """Share of draws, over all tasks, in which regret is at most MARGIN."""
     mean: float
-    # of the regret, on the metric's scale
+    """Of the regret, on the metric's scale."""
     least: float
-    # the lowest share with one task left out
+    """The lowest share with one task left out."""
     tasks: int
 
 

@@ -23,9 +23,9 @@ class Answers:
     """What rows score on the same validation items; a row that has not answered these is not in it."""
 
     scores: Mapping[str, Floats]
-    # by the row's name; shape (seeds, items)
+    """By the row's name; shape (seeds, items)."""
     clusters: tuple[Hashable, ...]
-    # which items belong together; an item without a cluster is one of its own
+    """Which items belong together; an item without a cluster is one of its own."""
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Answers | None:
@@ -75,11 +75,11 @@ class Draws:
 
     answers: Answers
     weights: Floats
-    # how often each item was drawn; shape (draws, items)
+    """How often each item was drawn; shape (draws, items)."""
     places: Mapping[str, int]
-    # of the rows in `means`, by name
+    """Of the rows in `means`, by name."""
     means: Floats
-    # shape (rows, draws)
+    """Shape (rows, draws)."""
 
     def p(self, row: Row, other: Row) -> Floats:
         """How surely two rows differ in each draw, as `Answers.compare` says it of all items; shape (draws,).

@@ -37,10 +37,10 @@ class Request:
     """What is asked for besides the configuration."""
 
     tokens: int = 512
-    # of a training row, and of a prompt
+    """Of a training row, and of a prompt."""
     answer_tokens: int = 64
     device: str | None = None
-    # cuda | cpu; None: a GPU for a shape, else this machine's kind
+    """cuda | cpu; None: a GPU for a shape, else this machine's kind."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,24 @@ class Estimate:
     device: str
     batch: int
     rows_per_step: int
-    # with gradient accumulation more than a batch
+    """With gradient accumulation more than a batch."""
     tokens: int
     precision: str
     gradient_checkpointing: bool | None
     peak_memory_bytes: int
-    # of training where something is trained, else of answering one request at a time
+    """Of training where something is trained, else of answering one request at a time."""
     parts: dict[str, int]
     phases: dict[str, int]
-    # peaks of train and infer
+    """Peaks of train and infer."""
     other_checkpointing_bytes: int | None
-    # the training peak with gradient checkpointing switched the other way
+    """The training peak with gradient checkpointing switched the other way."""
     trainable_parameters: int
     total_parameters: int
     fits: dict[str, bool]
-    # training and answering, which a run does one after the other
+    """Training and answering, which a run does one after the other."""
     step_flops: float | None
     seconds_per_step: float | None
-    # from the throughput of earlier runs on this device; None where there are none
+    """From the throughput of earlier runs on this device; None where there are none."""
     throughput: str
 
     @property

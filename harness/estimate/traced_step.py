@@ -45,7 +45,7 @@ class Footprint:
     parts: dict[str, int]
     matrices: Matrices
     checkpointing: bool = False
-    # whether it was really on: prefix tuning knows none
+    """Whether it was really on: prefix tuning knows none."""
     trainable_parameters: int = 0
     total_parameters: int = 0
 

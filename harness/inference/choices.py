@@ -112,11 +112,12 @@ class _Tree:
     tokens: list[int]
     depths: list[int]
     seen: torch.Tensor
-    # shape (nodes, nodes): a node sees its ancestors and itself
+    """Shape (nodes, nodes): a node sees its ancestors and itself."""
     predicted: tuple[list[int], list[int]]
-    # what is predicted where, sequence after sequence: the column (0 the prompt's end, then the nodes) and the token
+    """What is predicted where, sequence after sequence: the column (0 the prompt's end, then the nodes) and the
+    token."""
     spans: list[tuple[int, int]]
-    # of `predicted`, each sequence's part
+    """Of `predicted`, each sequence's part."""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -38,7 +38,7 @@ class Respondent:
     base: Base
     context: Context
     measure: Measure
-    # latency_requests, warmup_requests, fixed_tokens, fixed_requests, merged_items, batch_size
+    """latency_requests, warmup_requests, fixed_tokens, fixed_requests, merged_items, batch_size."""
     progress: Progress
 
     @property

@@ -47,9 +47,9 @@ class Probe:
     """The items of the probe."""
 
     task: Task
-    # general knowledge, as a task of kind choice
+    """General knowledge, as a task of kind choice."""
     questions: int
-    # how many of its items are asked
+    """How many of its items are asked."""
     passages: Mapping[str, str]
     instructions: Mapping[str, tuple[str, Rule]]
 

@@ -23,10 +23,10 @@ class Matrices:
     frozen: int
     trained: int
     head: int
-    # of them, those that make logits, of answer tokens alone: not computed again under gradient checkpointing
+    """Of them, those that make logits, of answer tokens alone: not computed again under gradient checkpointing."""
     trains_head: bool
     attention_width: int
-    # width of the queries, summed over layers
+    """Width of the queries, summed over layers."""
 
     @classmethod
     def of(cls, model: Any) -> Matrices:

@@ -37,13 +37,13 @@ class Row:
     """
 
     name: str
-    # lora r8, or "few_shot (context.k=4)" where the table has several of that label
+    """lora r8, or "few_shot (context.k=4)" where the table has several of that label."""
     variant: Mapping[str, str]
-    # those settings, as they would be typed on the command line
+    """Those settings, as they would be typed on the command line."""
     runs: tuple[StoredRecord, ...]
-    # by seed
+    """By seed."""
     record: Record
-    # the one run's, or that of all its seeds together
+    """The one run's, or that of all its seeds together."""
 
     @classmethod
     def of(cls, name: str, variant: Mapping[str, str], runs: Iterable[StoredRecord]) -> Row:
@@ -67,10 +67,10 @@ class Baseline:
 class Cohort:
     key: Key
     rows: tuple[Row, ...]
-    # by test quality, best first; runs without a quality last
+    """By test quality, best first; runs without a quality last."""
     baselines: tuple[Baseline, ...]
     other_baselines: tuple[Baseline, ...]
-    # of the same data but another number of items: mentioned, never in the table
+    """Of the same data but another number of items: mentioned, never in the table."""
 
     @property
     def records(self) -> list[Record]:

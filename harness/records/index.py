@@ -58,9 +58,9 @@ class Header(NamedTuple):
 
     folder: str
     root: Path
-    # the results folder in which it was found
+    """The results folder in which it was found."""
     stamp: Stamp
-    # times and sizes of its files
+    """Times and sizes of its files."""
     key: Key
     fields: dict[str, str]
 
@@ -90,11 +90,11 @@ class Found:
 
     headers: list[Header]
     left_out: list[str]
-    # files of another schema, with what is wrong with them
+    """Files of another schema, with what is wrong with them."""
     baselines: list[Path]
     roots: list[Path]
     cache: Path
-    # a folder for what is made of just these
+    """A folder for what is made of just these."""
 
 
 def scan(selectors: Sequence[str]) -> Found:

@@ -48,7 +48,7 @@ class Shared:
 
     ids: tuple[str, ...]
     scores: NDArray[np.float64]
-    # shape (runs, items)
+    """Shape (runs, items)."""
     clusters: tuple[Hashable, ...] | None
 
     @classmethod

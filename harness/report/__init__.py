@@ -25,9 +25,9 @@ __all__ = ["Report", "write_report"]
 
 class Report(NamedTuple):
     page: Path
-    # report.md
+    """report.md."""
     table: str
-    # a compact plain-text table a cohort, for the console
+    """A compact plain-text table a cohort, for the console."""
 
 
 def write_report(

@@ -64,26 +64,26 @@ class Chapter:
     key: Key
     runs: int
     answer: str
-    # in a sentence or two
+    """In a sentence or two."""
     text: str
     html: str
     origins: str
-    # which runs it rests on and the command that makes each
+    """Which runs it rests on and the command that makes each."""
     origins_html: str
     console: str
-    # the table for a terminal
+    """The table for a terminal."""
     pictures: dict[str, str]
-    # SVG by the file's name
+    """SVG by the file's name."""
     sheet: Sheet
-    # its lines of the spreadsheet
+    """Its lines of the spreadsheet."""
     facts: list[tuple[str, str, int]]
-    # versions, devices, data: what, which, of how many runs
+    """Versions, devices, data: what, which, of how many runs."""
     times: list[str]
-    # when the first run began and the last one ended
+    """When the first run began and the last one ended."""
     values: dict[str, float]
-    # quality by row
+    """Quality by row."""
     regret: dict[str, list[float]]
-    # by rule of choosing: share of draws with little regret, and its mean
+    """By rule of choosing: share of draws with little regret, and its mean."""
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class Comparisons:
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
     ids: tuple[str, ...]
-    # of the items, in the order of the cells' scores
+    """Of the items, in the order of the cells' scores."""
 
     @property
     def items(self) -> int:

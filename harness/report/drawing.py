@@ -13,8 +13,8 @@ class Drawing:
     """A picture of a cohort."""
 
     name: str
-    # of its file
+    """Of its file."""
     description: str
-    # for those who do not see it
+    """For those who do not see it."""
     svg: str
-    # a point's group is named POINT and the run's id
+    """A point's group is named POINT and the run's id."""

@@ -27,7 +27,7 @@ class Cell:
     name: str
     method: str
     rows: str | None
-    # how many labelled rows it had, where the table has several numbers of them
+    """How many labelled rows it had, where the table has several numbers of them."""
     quality: Estimate
 
 

@@ -25,7 +25,7 @@ class Sheet:
 
     columns: list[str]
     rows: str
-    # CSV without its head
+    """CSV without its head."""
 
     @classmethod
     def of(cls, runs: Sequence[StoredRecord]) -> Sheet:

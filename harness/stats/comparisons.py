@@ -33,10 +33,10 @@ class Comparison(Interval):
 
     p: float
     sd: float
-    # of a single item's difference; where clusters are the unit, as if items were independent and as uncertain
+    """Of a single item's difference; where clusters are the unit, as if items were independent and as uncertain."""
     test: str
     freedom: float = math.inf
-    # degrees of freedom of its standard error
+    """Degrees of freedom of its standard error."""
 
     @property
     def smallest_difference(self) -> float:

@@ -31,7 +31,7 @@ class Line:
     planned: Planned
     name: str
     status: str = ""
-    # "" while it waits, "runs", then its outcome
+    """Empty while it waits, "runs", then its outcome."""
     text: str = ""
 
 

@@ -34,7 +34,7 @@ class Rule:
     about: str
     when: str | None
     check: str
-    # matches | lacks | most_words
+    """matches | lacks | most_words."""
     value: str
 
     def applies(self, row: Mapping[str, Any]) -> bool:

@@ -19,23 +19,23 @@ class Example:
 
     id: str
     prompt: str
-    # the question as the model reads it, without context
+    """The question as the model reads it, without context."""
     answer: str
-    # what training teaches
+    """What training teaches."""
     answers: tuple[str, ...]
-    # every text that counts as right
+    """Every text that counts as right."""
     choices: tuple[str, ...]
-    # the texts to choose from; empty where the kind is not choice
+    """The texts to choose from; empty where the kind is not choice."""
     query: str
-    # what retrieval searches for
+    """What retrieval searches for."""
     evidence: tuple[str, ...]
-    # ids of the gold passages
+    """Ids of the gold passages."""
     slice: str | None
     cluster: str | None
     outdated: tuple[str, ...] = ()
-    # what was right before the facts changed
+    """What was right before the facts changed."""
     row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    # the row as it was read, for rules that look at it
+    """The row as it was read, for rules that look at it."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +52,26 @@ class Task:
     splits: Mapping[str, tuple[Example, ...]]
     corpus: tuple[Passage, ...]
     training_corpus: tuple[Passage, ...]
-    # the documents as they were when the training rows were written; the same unless the task revises another
+    """The documents as they were when the training rows were written; the same unless the task revises another."""
     data_sha256: str
-    # of the definition, the files beside it, all rows and the corpus, as read
+    """Of the definition, the files beside it, all rows and the corpus, as read."""
     schema: Mapping[str, Any] | None = None
-    # JSON Schema of an answer (kind json)
+    """JSON Schema of an answer (kind json)."""
     databases: Mapping[str, str] = field(default_factory=dict)
-    # SQL scripts by name, on each of which a query must be right (kind sql)
+    """SQL scripts by name, on each of which a query must be right (kind sql)."""
     rules: tuple[Rule, ...] = ()
-    # what a reply must keep (kind text)
+    """What a reply must keep (kind text)."""
     abstains: str | None = None
-    # what to answer where the documents do not say
+    """What to answer where the documents do not say."""
     twin: str | None = None
-    # the public task that asks the same of a method
+    """The public task that asks the same of a method."""
     revises: str | None = None
-    # the task whose training and validation rows these are; the same rows are drawn, so the same weights serve both
+    """The task whose training and validation rows these are; the same rows are drawn, so the same weights serve
+    both."""
     predicted: tuple[str, ...] = ()
-    # of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"
+    """Of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    # how many rows of a split are not used since a later split asks the same
+    """How many rows of a split are not used since a later split asks the same."""
 
     def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
         """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
