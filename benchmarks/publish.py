@@ -9,26 +9,23 @@ file. Can be repeated; a report on the result needs --no-examples.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from harness import files
+from harness.records.prediction import Prediction, read_predictions
 from harness.records.reading import (
-    PREDICTIONS_FILE,
+    PREDICTIONS_FILES,
     RECORD_FILE,
-    VALIDATION_FILE,
     StoredRecord,
     load_records,
-    read_lines,
 )
 
-KEPT = (
-    "id", "score", "metrics", "slice", "prompt_tokens", "completion_tokens", "milliseconds", "demonstrations_left_out",
-)  # fmt: skip
+TEXTS: dict[str, Any] = {"prompt": None, "completion": None, "generated": None, "evidence": (), "log_likelihoods": {}}
+"""What of a prediction may not be passed on, and what is left in its place."""
 
 
 def main() -> None:
@@ -38,7 +35,7 @@ def main() -> None:
     for stored in found:
         folders = [path for path in source(stored) if path and path != "DIR"]
         if any(source(stored)):
-            for name in (PREDICTIONS_FILE, VALIDATION_FILE):
+            for name in PREDICTIONS_FILES.values():
                 strip(stored.folder / name)
         for name in (RECORD_FILE, "config.yaml"):
             path = stored.folder / name
@@ -56,16 +53,16 @@ def source(stored: StoredRecord) -> list[Any]:
 
 
 def strip(path: Path) -> None:
-    if rows := read_lines(path):
-        kept = [{name: row[name] for name in KEPT if name in row} | _cluster(row) for row in rows]
-        files.write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept))
+    if rows := read_predictions(path, Prediction):
+        kept = [replace(row, cluster=_cluster(row), **TEXTS) for row in rows]
+        files.write(path, "".join(row.to_json() + "\n" for row in kept))
 
 
-def _cluster(row: Mapping[str, Any]) -> dict[str, str | None]:
+def _cluster(row: Prediction) -> str | float | None:
     """Which items belong together; by a number, since a name can be a title."""
-    named = row.get("cluster")
+    named = row.cluster
     known = named is None or str(named).startswith("cluster-")
-    return {"cluster": named if known else f"cluster-{sha256(str(named).encode()).hexdigest()[:8]}"}
+    return named if known else f"cluster-{sha256(str(named).encode()).hexdigest()[:8]}"
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def main() -> int:
         results = Path(scratch) / "results"
         run(folder, results, chosen.rows, chosen.items)
         stored = load_records(str(results))
-        answered = {s.record.method: {p["id"]: p["completion"] for p in s.predictions()} for s in stored}
+        answered = {s.record.method: {p.id: p.completion for p in s.predictions()} for s in stored}
         labels = {example.id: example.answer for example in load_task(folder).splits["test"]}
     return verdict(answered, labels)
 

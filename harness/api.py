@@ -51,7 +51,7 @@ def items(results: str | Path = "results", split: str = "test") -> pd.DataFrame:
     for stored in load_records(str(results)):
         run = stored.record
         cell = {"run_id": run.run_id, "task": run.task, "model": run.model, "label": run.label, "seed": run.seed}
-        rows += [cell | row for row in (stored.predictions() if split == "test" else stored.validated())]
+        rows += [cell | vars(prediction) for prediction in stored.predictions(split)]
     return pd.DataFrame(rows)
 
 

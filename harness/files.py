@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all, and locks for what two processes may want at once."""
+"""Files that appear whole or not at all, locks for what two processes may want at once, and JSON read line by line."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -69,3 +71,21 @@ def draft_folder(target: Path) -> Iterator[Path]:
         draft.rename(target)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def numbered_objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers; UserError with file and line if one is not a JSON object."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise UserError(f"{path}: not UTF-8 text ({cause.reason} at byte {cause.start}).") from cause
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as cause:
+            raise UserError(f"{path}:{number}: not JSON: {cause.msg} at column {cause.colno}.") from cause
+        if not isinstance(value, dict):
+            raise UserError(f"{path}:{number}: a line is a JSON object, this is a {type(value).__name__}.")
+        yield number, value

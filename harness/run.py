@@ -8,9 +8,9 @@ Everything a run does is here in the order in which it happens; how each step is
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
 
 import transformers
 
@@ -77,7 +77,8 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     flops = Matrices.of(base.model)
     with meter.spending("latency"):
         folded = merged(respondent, test, predictions) if _merges(settings, base) else None
-    asked, said = _mean(predictions, "prompt_tokens"), _mean(predictions, "completion_tokens")
+    asked = _mean([prediction.prompt_tokens for prediction in predictions])
+    said = _mean([prediction.completion_tokens for prediction in predictions])
 
     record = replace(
         planned,
@@ -96,7 +97,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             prompt_tokens=asked,
             completion_tokens=said,
             flops_per_item=flops.forward(asked + said, asked + said) if asked and said else None,
-            trimmed_items=sum(prediction["demonstrations_left_out"] > 0 for prediction in predictions),
+            trimmed_items=sum(prediction.demonstrations_left_out > 0 for prediction in predictions),
             peak_memory_bytes=meter.headline("infer"),
         ),
         retrieval=retrieval(context, test, timed.retrieval_ms),
@@ -114,8 +115,8 @@ def _merges(settings: Settings, base: Base) -> bool:
     return bool(settings.measure.merged_items) and peft_model.mergeable(settings.adaptation, base.model)
 
 
-def _mean(predictions: Predictions, field: str) -> float | None:
-    known: list[Any] = [prediction[field] for prediction in predictions if prediction[field] is not None]
+def _mean(values: Iterable[int | None]) -> float | None:
+    known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 

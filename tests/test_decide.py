@@ -11,7 +11,7 @@ import pytest
 from scipy import special
 
 from harness import stats
-from harness.decide.resampling import Answers
+from harness.decide.resampling import redraw, validation_scores
 from harness.records.reading import VALIDATION_FILE, load_records
 from harness.report import write_report
 from tests.deciding import answered, behaviour, first, knowledge, only, right, said
@@ -96,8 +96,8 @@ def test_items_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
     root = answered(tmp_path, runs)
     assert only(root).strategy.probability > 0.8
     for run in load_records(root):
-        lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(run.validated())]
-        (run.folder / VALIDATION_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [replace(line, cluster=f"c{i // 50}") for i, line in enumerate(run.predictions("validation"))]
+        (run.folder / VALIDATION_FILE).write_text("".join(line.to_json() + "\n" for line in lines))
     assert 0.4 < only(root).strategy.probability < 0.7
 
 
@@ -145,14 +145,14 @@ def test_in_the_draws_two_methods_are_told_apart_as_over_all_items(tmp_path: Pat
         *((record("full", seed=seed), first(80), right(0.6, 90, seed + 1)) for seed in range(3)),
     ]
     rows = {row.name: row for row in only(answered(tmp_path, runs)).cohort.rows}
-    answers = Answers.of(list(rows.values()))
-    assert answers is not None
-    zero, few, full = (rows[name] for name in ("zero_shot", "few_shot", "full"))
-    draws = answers.redraw([zero, few, full], 5)
+    matrix = validation_scores(list(rows.values()))
+    assert matrix is not None
+    zero, few, full = ("zero_shot", "few_shot", "full")
+    draws = redraw(matrix, [zero, few, full], 5)
     for draw in range(5):  # one checkpoint each: exact McNemar over the items drawn
-        drawn = [np.repeat(answers.scores[row.name][0], draws.weights[draw].astype(int)) for row in (zero, few)]
+        drawn = [np.repeat(matrix.scores[name][0], draws.weights[draw].astype(int)) for name in (zero, few)]
         assert draws.p(zero, few)[draw] == pytest.approx(stats.compare(drawn[0].tolist(), drawn[1].tolist()).p)
-    found = answers.compare(full, zero)  # with seeds: t with the error and the freedom of all items and seeds
+    found = matrix.compare(full, zero)  # with seeds: t with the error and the freedom of all items and seeds
     expected = 2 * special.stdtr(found.freedom, -abs(draws.means[2] - draws.means[0]) / found.error)
     assert draws.p(full, zero) == pytest.approx(expected)
 
@@ -164,9 +164,9 @@ def test_a_run_on_a_few_items_does_not_take_the_others_from_the_rest(tmp_path: P
         (record("prefix", memory=900), first(50), first(12, 20)),
     ]
     rows = only(answered(tmp_path, runs)).cohort.rows
-    answers = Answers.of(rows)
-    assert answers is not None
-    assert (set(answers.scores), len(answers.clusters)) == ({"zero_shot", "full"}, 500)
+    matrix = validation_scores(rows)
+    assert matrix is not None
+    assert (set(matrix.scores), len(matrix.ids)) == ({"zero_shot", "full"}, 500)
 
 
 def test_a_method_without_answers_is_chosen_by_its_mean_and_the_others_stay_known(tmp_path: Path) -> None:

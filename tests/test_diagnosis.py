@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,8 +113,8 @@ def test_errors_of_one_cluster_are_no_independent_ones(tmp_path: Path) -> None:
 
     alone = width()
     for run in load_records(root):
-        lines = [{**line, "cluster": f"c{i // 20}"} for i, line in enumerate(run.predictions())]
-        (run.folder / PREDICTIONS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [replace(line, cluster=f"c{i // 20}") for i, line in enumerate(run.predictions())]
+        (run.folder / PREDICTIONS_FILE).write_text("".join(line.to_json() + "\n" for line in lines))
     assert width() > 2 * alone
 
 

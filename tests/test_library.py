@@ -145,7 +145,7 @@ def test_a_damaged_file_is_named_by_whoever_reads_it(tmp_path: Path, tasks: int)
     root = store(tmp_path / "results", *runs)
     damaged = next(root.rglob("record.json")).with_name("predictions.jsonl")
     damaged.write_text("not json")
-    with pytest.raises(UserError, match=f"{damaged}, line 1: not JSON"):
+    with pytest.raises(UserError, match=f"{damaged}:1: not JSON"):
         write_report(str(root), tmp_path / "report")
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from harness.errors import UserError
 from harness.files import draft_folder, slug, write
-from harness.records.reading import load_records, read_lines
+from harness.records.prediction import Prediction, read_predictions
+from harness.records.reading import load_records
 from harness.records.record import Record
 from harness.records.results_folder import save_run
 from harness.report import write_report
@@ -26,13 +27,15 @@ def record(**changes: object) -> Record:
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
     one = record(quality={"value": 0.5}, error=None)
-    save_run(
-        tmp_path / "runs" / "a-b", one, {"test": [{"id": "x", "score": 1.0}], "validation": [{"id": "y"}]}, {"seed": 0}
-    )
+    test = Prediction("x", score=1.0, evidence=("p1",), metrics={"accuracy": 1.0}, cluster=7)
+    checked = Prediction("y", unscored="too long")
+    save_run(tmp_path / "runs" / "a-b", one, {"test": [test], "validation": [checked]}, {"seed": 0})
     (stored,) = load_records(str(tmp_path))
     assert stored.record == one
-    assert stored.predictions() == [{"id": "x", "score": 1.0}]
-    assert stored.validated() == [{"id": "y"}]
+    assert stored.predictions() == [test]
+    assert stored.predictions("validation") == [checked]
+    line = json.loads((stored.folder / "validation.jsonl").read_text())
+    assert line == {"id": "y", "demonstrations_left_out": 0, "unscored": "too long"}, "what does not apply is left out"
     assert json.loads((stored.folder / "record.json").read_text())["schema"] == 1
 
 
@@ -56,8 +59,8 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
 def test_a_broken_line_of_predictions_is_named(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "predictions.jsonl"
     path.write_text(f'{{"id": "a"}}\n\n{broken}\n')
-    with pytest.raises(UserError, match=r"predictions\.jsonl, line 3: not"):
-        read_lines(path)
+    with pytest.raises(UserError, match=r"predictions\.jsonl:3: .*Run that cell again"):
+        read_predictions(path, Prediction)
 
 
 def test_a_record_of_an_earlier_version_lacks_fields_and_loads(tmp_path: Path) -> None:

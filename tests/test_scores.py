@@ -42,5 +42,5 @@ def test_without_a_score_there_is_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("broken", ['{"id": "b", "sco', "[1]", '{"id": "b"}, {"id": "c"}'])
 def test_a_broken_line_is_named(tmp_path: Path, broken: str) -> None:
-    with pytest.raises(UserError, match=r"predictions\.jsonl, line 2: not"):
+    with pytest.raises(UserError, match=r"predictions\.jsonl:2: .*Run that cell again"):
         scores.read(answered(tmp_path, line("a", 1.0), broken))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from harness.errors import UserError
+from harness.records.prediction import Prediction
 from harness.records.reading import StoredRecord, flatten, load_records
 from harness.records.record import Record
 from harness.text import plain
@@ -54,9 +54,9 @@ class Cell:
         return len(self.finished) if any(record.training for record in self.records) else None
 
     @cached_property
-    def rows(self) -> tuple[dict[str, dict[str, Any]], ...]:
+    def rows(self) -> tuple[dict[str, Prediction], ...]:
         """Predictions by the item's id, of each finished run."""
-        return tuple({str(row["id"]): row for row in run.predictions()} for run in self.finished)
+        return tuple({row.id: row for row in run.predictions()} for run in self.finished)
 
     @property
     def without_predictions(self) -> list[StoredRecord]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product, zip_longest
-from typing import Any
 
 from harness.check.cells import Cell
 from harness.records import measures
+from harness.records.prediction import Prediction
 from harness.records.reading import flatten
 from harness.records.record import Record
 from harness.tasks.metrics import HIGHER_IS_BETTER
@@ -19,7 +19,7 @@ from harness.text import plain
 
 SHOWN = 40  # characters of two prompts around the place where they part
 _CHANGES_NOTHING = ("about",)
-Row = dict[str, Any]
+Rows = dict[str, Prediction]
 
 
 def obstacles(baseline: Cell, candidate: Cell) -> list[str]:
@@ -68,7 +68,7 @@ def _prompts(baseline: Cell, candidate: Cell) -> Iterator[str]:
         changed = [item for item in ours.keys() & theirs.keys() if _asked_otherwise(ours[item], theirs[item])]
         if changed:
             item = min(changed)
-            before, after = _parting(str(theirs[item]["prompt"]), str(ours[item]["prompt"]))
+            before, after = _parting(theirs[item].prompt or "", ours[item].prompt or "")
             yield (
                 f"other prompts on {len(changed):,} items though the context is the same; {plain(item)}: "
                 f"the baseline has «{before}», the candidate «{after}»"
@@ -84,13 +84,13 @@ def _scorers(baseline: Cell, candidate: Cell) -> Iterator[str]:
             item = min(changed)
             yield (
                 f"other scorer: {len(changed):,} items have the same answer and another score; {plain(item)}: "
-                f"«{plain(ours[item]['completion'], 80)}» has {theirs[item]['score']:g} in the baseline, "
-                f"{ours[item]['score']:g} in the candidate"
+                f"«{plain(ours[item].completion, 80)}» has {theirs[item].score:g} in the baseline, "
+                f"{ours[item].score:g} in the candidate"
             )
             return
 
 
-def _pairs(baseline: Cell, candidate: Cell, *, same_context: bool) -> Iterator[tuple[dict[str, Row], dict[str, Row]]]:
+def _pairs(baseline: Cell, candidate: Cell, *, same_context: bool) -> Iterator[tuple[Rows, Rows]]:
     sides = (zip(cell.records, cell.rows, strict=True) for cell in (candidate, baseline))
     for (record, rows), (other, others) in product(*sides):
         if not same_context or _context(record) == _context(other):
@@ -105,17 +105,16 @@ def _context(record: Record) -> object:
     return record.context, config.get("context"), (*drawn, record.seed) if record.context == "few_shot" else ()
 
 
-def _asked_otherwise(ours: Row, theirs: Row) -> bool:
+def _asked_otherwise(ours: Prediction, theirs: Prediction) -> bool:
     """Where both prompts are recorded, and neither was trimmed more than the other to fit the model's window."""
-    trimmed = ours.get("demonstrations_left_out") != theirs.get("demonstrations_left_out")
-    prompts = ours.get("prompt"), theirs.get("prompt")
-    return None not in prompts and not trimmed and prompts[0] != prompts[1]
+    trimmed = ours.demonstrations_left_out != theirs.demonstrations_left_out
+    return None not in (ours.prompt, theirs.prompt) and not trimmed and ours.prompt != theirs.prompt
 
 
-def _judged_otherwise(ours: Row, theirs: Row) -> bool:
+def _judged_otherwise(ours: Prediction, theirs: Prediction) -> bool:
     """Where both have all their metrics recorded: a bare score says nothing of who gave it."""
-    known = all(row.get("metrics") and row.get("score") is not None and row.get("completion") for row in (ours, theirs))
-    return known and ours["completion"] == theirs["completion"] and ours["score"] != theirs["score"]
+    known = all(row.metrics and row.score is not None and row.completion for row in (ours, theirs))
+    return known and ours.completion == theirs.completion and ours.score != theirs.score
 
 
 def _parting(before: str, after: str) -> tuple[str, str]:

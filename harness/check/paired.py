@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +10,8 @@ import numpy as np
 from harness import stats
 from harness.check.cells import Cell
 from harness.check.gate import Evidence, bounded
+from harness.records import scores
+from harness.records.scores import ScoreMatrix
 from harness.stats import Floats
 from harness.tasks.metrics import HIGHER_IS_BETTER
 
@@ -21,7 +22,7 @@ class Paired:
 
     candidate: Floats
     baseline: Floats
-    clusters: list[Hashable] | None
+    clusters: Sequence[Hashable] | None
     asked: int
     """Items that any run of either has been asked."""
 
@@ -40,24 +41,15 @@ class Paired:
 
 
 def pair(baseline: Cell, candidate: Cell) -> Paired:
-    scored = [[_scores(rows) for rows in cell.rows] for cell in (candidate, baseline)]
-    runs = [scores for side in scored for scores in side]
-    shared = sorted(set.intersection(*(set(scores) for scores in runs))) if all(scored) else []
     asked = {item for cell in (candidate, baseline) for rows in cell.rows for item in rows}
-    named = baseline.rows[0] if baseline.rows else {}
-    clusters = [named[item].get("cluster") for item in shared]
-    ours, theirs = (
-        np.array([[scores[item] for item in shared] for scores in side], float).reshape(len(side), len(shared))
-        for side in scored
-    )
-    known = clusters if any(cluster is not None for cluster in clusters) else None
-    return Paired(ours, theirs, known, len(asked))
-
-
-def _scores(rows: dict[str, dict[str, object]]) -> dict[str, float]:
-    """An item's score; unscored ones are absent."""
-    named = ((item, row.get("score")) for item, row in rows.items())
-    return {i: float(s) for i, s in named if isinstance(s, bool | int | float) and math.isfinite(s)}
+    sides = {"candidate": candidate.finished, "baseline": baseline.finished}
+    read = {side: [scores.read(run) for run in runs] for side, runs in sides.items()}
+    known = {side: [run for run in runs if run] for side, runs in read.items() if all(runs)}
+    matrix = ScoreMatrix.of(known) if len(known) == len(sides) else None
+    if matrix is None:
+        ours, theirs = (np.empty((len(runs), 0)) for runs in sides.values())
+        return Paired(ours, theirs, None, len(asked))
+    return Paired(matrix.scores["candidate"], matrix.scores["baseline"], matrix.clusters, len(asked))
 
 
 def weigh(paired: Paired, metric: str, margin: float, *, barred: bool) -> Evidence:

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from harness import stats
 from harness.decide.limits import Broken, Limits, learned_facts
-from harness.decide.resampling import Answers
+from harness.decide.resampling import compare_checkpoints, redraw, validation_scores
 from harness.records import measures
 from harness.records.cohorts import Cohort, Row
 from harness.records.costs import index_seconds, request_seconds, training_seconds
 from harness.records.record import Record
+from harness.records.scores import ScoreMatrix
 from harness.stats import LEVEL
 
 MARGIN = 0.02
@@ -109,17 +110,19 @@ def no_candidates(cohort: Cohort) -> Iterator[tuple[Row, str]]:
 
 def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
     """The strategy among rows that are within the limits; at least one."""
-    answers = Answers.of(rows)
-    values = {row.name: _value(row, answers) for row in rows}
+    matrix = validation_scores(rows)
+    values = {row.name: _value(row, matrix) for row in rows}
     costs = {row.name: cost(row.record, limits) for row in rows}
     best = max(rows, key=lambda row: (values[row.name], _reversed(costs[row.name])))
     near = [row for row in rows if values[best.name] - values[row.name] <= MARGIN + 1e-9]
-    alike = by_cost([row for row in near if not _told_apart(best, row, answers)], costs)
+    alike = by_cost([row for row in near if not _differ(best, row, matrix)], costs)
     taken = alike[0]
     others = sorted((row for row in rows if row is not taken), key=lambda row: (-values[row.name], costs[row.name]))
-    shares = _shares(rows, costs, answers) if answers else {}
-    known = answers is not None and taken.name in answers.scores and best.name in answers.scores
-    loses = min(1.0, max(0.0, answers.compare(best, taken).high)) if answers and known and taken is not best else 0.0
+    shares = _shares(rows, costs, matrix) if matrix else {}
+    known = matrix is not None and {taken.name, best.name} <= matrix.scores.keys()
+    loses = 0.0
+    if matrix and known and taken is not best:
+        loses = min(1.0, max(0.0, matrix.compare(best.name, taken.name).high))
     return Strategy(
         row=taken,
         values=values,
@@ -129,21 +132,21 @@ def choose(rows: Sequence[Row], limits: Limits) -> Strategy:
         near=tuple(row for row in near if row not in alike),
         could_lose=loses if known else None,
         probability=shares[taken.name] if known else None,
-        several_seeds=answers is not None and answers.seeds > 1,
-        rival=_rival(rows, taken, shares, answers) if answers and known else None,
+        several_seeds=matrix is not None and max(map(len, matrix.scores.values())) > 1,
+        rival=_rival(rows, taken, shares, matrix) if matrix and known else None,
     )
 
 
-def _value(row: Row, answers: Answers | None) -> float:
-    """Over the items of `answers`; over its own where it has not answered these."""
-    scores = answers.scores.get(row.name) if answers else None
+def _value(row: Row, matrix: ScoreMatrix | None) -> float:
+    """Over the items of the matrix; over its own if it has not answered these."""
+    scores = matrix.scores.get(row.name) if matrix else None
     return (measures.validation(row.record) or 0.0) if scores is None else float(scores.mean())
 
 
-def _told_apart(best: Row, row: Row, answers: Answers | None) -> bool:
-    if answers is None or row is best or not {row.name, best.name} <= answers.scores.keys():
+def _differ(best: Row, row: Row, matrix: ScoreMatrix | None) -> bool:
+    if matrix is None or row is best or not {row.name, best.name} <= matrix.scores.keys():
         return False
-    return answers.compare(best, row).p < LEVEL
+    return matrix.compare(best.name, row.name).p < LEVEL
 
 
 def cost(record: Record, limits: Limits) -> tuple[float, ...]:
@@ -179,31 +182,31 @@ def by_cost(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]]) -> list
     return sorted(rows, key=lambda row: (costs[row.name], row.name))
 
 
-def taken_when_redrawn(rows: Sequence[Row], answers: Answers) -> NDArray[np.int64]:
+def taken_when_redrawn(rows: Sequence[Row], matrix: ScoreMatrix) -> NDArray[np.int64]:
     """Which of the rows, the cheapest first, the rule takes on resampled items and seeds; shape (draws,)."""
-    draws = answers.redraw(rows)
+    draws = redraw(matrix, [row.name for row in rows])
     near = draws.means.max(0) - draws.means <= MARGIN + 1e-9
     best = draws.means.argmax(0)
     for place, row in enumerate(rows):
         for other, rival in enumerate(rows):
             asked = near[other] & (best == place)
             if other != place and asked.any():
-                near[other, asked] = draws.p(row, rival)[asked] >= LEVEL
+                near[other, asked] = draws.p(row.name, rival.name)[asked] >= LEVEL
     return near.argmax(0)
 
 
-def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], answers: Answers) -> dict[str, float]:
+def _shares(rows: Sequence[Row], costs: Mapping[str, tuple[float, ...]], matrix: ScoreMatrix) -> dict[str, float]:
     """Share of the draws in which each row is taken; of rows that have answers."""
-    cheapest = [row for row in by_cost(rows, costs) if row.name in answers.scores]
-    drawn = taken_when_redrawn(cheapest, answers)
+    cheapest = [row for row in by_cost(rows, costs) if row.name in matrix.scores]
+    drawn = taken_when_redrawn(cheapest, matrix)
     return {row.name: float((drawn == place).mean()) for place, row in enumerate(cheapest)}
 
 
-def _rival(rows: Sequence[Row], taken: Row, shares: Mapping[str, float], answers: Answers) -> Rival | None:
+def _rival(rows: Sequence[Row], taken: Row, shares: Mapping[str, float], matrix: ScoreMatrix) -> Rival | None:
     others = [row for row in rows if row is not taken and shares.get(row.name, 0.0) >= LEVEL]
     if not others:
         return None
     rival = max(others, key=lambda row: shares[row.name])
-    apart = answers.over_items(taken, rival)
+    apart = compare_checkpoints(matrix, taken.name, rival.name)
     items = stats.items_needed(MARGIN, apart.sd) if apart.sd < inf else None
     return Rival(rival, shares[rival.name], items if items and items > apart.n else None)

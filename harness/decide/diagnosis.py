@@ -29,14 +29,13 @@ from harness import stats
 from harness.decide.choose import zero_shot
 from harness.records import measures, scores
 from harness.records.cohorts import Cohort, Row
-from harness.records.scores import RIGHT, Shared
+from harness.records.scores import RIGHT, ScoreMatrix
 from harness.stats import Comparison, Interval
 
 FEW = 0.1  # of the items; with fewer errors there is nothing to explain, and a method that fixes fewer explains nothing
 LIFT = 0.02  # in the mean, that counts as help where items are not known
 EXAMPLES = 3
 WITH_PASSAGES = ("rag", "oracle")
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -74,26 +73,6 @@ class Diagnosis:
     effects: tuple[Effect, ...]
 
 
-@dataclass(frozen=True)
-class _Items:
-    """Items that all rows have scored."""
-
-    shared: Shared
-    scores: dict[str, Floats]
-    """By the row's name; shape (seeds, items)."""
-
-    def right(self, row: Row) -> NDArray[np.bool_]:
-        """Shape (seeds, items)."""
-        return self.scores[row.name] >= RIGHT
-
-    def wrong(self, row: Row) -> NDArray[np.bool_]:
-        """By the mean score of its seeds; shape (items,)."""
-        return np.asarray(self.scores[row.name].mean(0) < RIGHT)
-
-    def compare(self, row: Row, other: Row) -> Comparison:
-        return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.shared.clusters)
-
-
 def diagnose(cohort: Cohort) -> Diagnosis | None:
     """None without zero-shot, which everything is measured from."""
     base = zero_shot(cohort)
@@ -103,54 +82,62 @@ def diagnose(cohort: Cohort) -> Diagnosis | None:
     rows = [row for row in rows if row is base or measures.validation(row.record) is not None]
     read = [(row, [own for run in row.runs if (own := scores.read(run))]) for row in rows]
     answered = [(row, own) for row, own in read if own]
-    shared = Shared.of([one for _, own in answered for one in own])
-    if shared is None or base not in [row for row, _ in answered]:
+    matrix = ScoreMatrix.of({row.name: own for row, own in answered})
+    if matrix is None or base not in [row for row, _ in answered]:
         missing = _missing(rows)
         return Diagnosis(_by_means(base, rows, missing), missing, None, (), ())
-    places = iter(shared.scores)
-    items = _Items(shared, {row.name: np.array([next(places) for _ in own]) for row, own in answered})
-    return _by_items(base, [row for row, _ in answered if row is not base], items)
+    return _by_items(base, [row for row, _ in answered if row is not base], matrix)
 
 
-def _by_items(base: Row, others: Sequence[Row], items: _Items) -> Diagnosis:
+def _by_items(base: Row, others: Sequence[Row], matrix: ScoreMatrix) -> Diagnosis:
     missing = _missing([base, *others])
     plain = _best([row for row in others if row.record.context not in WITH_PASSAGES])
     passages = _best([row for row in others if row.record.context in WITH_PASSAGES])
-    shares = tuple(_shares(base, plain, passages, items, rest=not missing))
-    errors = items.wrong(base)
+    shares = tuple(_shares(base, plain, passages, matrix, rest=not missing))
+    errors = _wrong(matrix, base)
     if errors.mean() < FEW:
         cause: str | None = "none"
     else:
-        found = {row.name: items.compare(row, base) for row in (plain, passages) if row}
+        found = {row.name: matrix.compare(row.name, base.name) for row in (plain, passages) if row}
         helping = {s.cause: s.share.value for s in shares if s.by and found[s.by].low > 0 and s.share.value >= FEW}
         hopeless = not missing and all(one.high < FEW for one in found.values())
         cause = max(helping, key=lambda kind: helping[kind]) if helping else "capacity" if hopeless else None
-    return Diagnosis(cause, missing, int(errors.sum()), shares, tuple(_effects(base, others, items)))
+    return Diagnosis(cause, missing, int(errors.sum()), shares, tuple(_effects(base, others, matrix)))
 
 
-def _shares(base: Row, plain: Row | None, passages: Row | None, items: _Items, *, rest: bool) -> Iterator[Share]:
+def _shares(base: Row, plain: Row | None, passages: Row | None, matrix: ScoreMatrix, *, rest: bool) -> Iterator[Share]:
     """What the best method of each kind fixes; the rest only if it can be given a cause."""
-    wrong = items.wrong(base)
+    wrong = _wrong(matrix, base)
     places = np.flatnonzero(wrong)
-    clusters = [items.shared.clusters[i] for i in places] if items.shared.clusters else None
+    clusters = [matrix.clusters[i] for i in places] if matrix.clusters else None
 
     def share(cause: str, part: NDArray[np.bool_], by: Row | None) -> Share | None:
         """part: which errors it is; shape (..., errors), an axis of seeds for every method that takes part."""
         found = stats.interval_over_seeds(part, clusters)
-        lost = float((~wrong & ~items.right(by)).sum(1).mean()) if by else 0.0
+        lost = float((~wrong & ~_right(matrix, by)).sum(1).mean()) if by else 0.0
         often = part.mean(tuple(range(part.ndim - 1)))
-        examples = [items.shared.ids[places[i]] for i in np.argsort(-often, kind="stable") if often[i] > 0]
+        examples = [matrix.ids[places[i]] for i in np.argsort(-often, kind="stable") if often[i] > 0]
         return Share(cause, found, by.name if by else None, lost, tuple(examples[:EXAMPLES])) if found else None
 
     left, found = np.ones(len(places), bool), []
     for cause, row in (("behaviour", plain), ("knowledge", passages)):
         if row:
-            right = items.right(row)[:, places]
+            right = _right(matrix, row)[:, places]
             found.append(share(cause, left[..., None, :] & right, row))
             left = left[..., None, :] & ~right
     if rest:
         found.append(share("capacity", left, None))
     yield from filter(None, found)
+
+
+def _right(matrix: ScoreMatrix, row: Row) -> NDArray[np.bool_]:
+    """Shape (seeds, items)."""
+    return matrix.scores[row.name] >= RIGHT
+
+
+def _wrong(matrix: ScoreMatrix, row: Row) -> NDArray[np.bool_]:
+    """By the mean score of its seeds; shape (items,)."""
+    return np.asarray(matrix.scores[row.name].mean(0) < RIGHT)
 
 
 def _best(rows: Sequence[Row]) -> Row | None:
@@ -189,7 +176,7 @@ def _by_means(base: Row, rows: Sequence[Row], missing: Sequence[str]) -> str | N
     return "knowledge" if passages - plain > plain else "behaviour"
 
 
-def _effects(base: Row, rows: Sequence[Row], items: _Items) -> Iterator[Effect]:
+def _effects(base: Row, rows: Sequence[Row], matrix: ScoreMatrix) -> Iterator[Effect]:
     """Passages and training, each with and without the other; and what the gold passage has over the retrieved ones.
 
     Two trained methods are of the same adaptation where there are such, and two with passages see the same ones.
@@ -213,7 +200,7 @@ def _effects(base: Row, rows: Sequence[Row], items: _Items) -> Iterator[Effect]:
     )
     for what, better, worse in pairs:
         if better is not None and worse is not None:
-            yield Effect(what, items.compare(better, worse), better.name, worse.name)
+            yield Effect(what, matrix.compare(better.name, worse.name), better.name, worse.name)
 
 
 def _adapted(row: Row) -> tuple[str, int | None]:

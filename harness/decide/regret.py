@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.decide.choose import MARGIN, by_cost, candidates, cost, taken_when_redrawn
 from harness.decide.limits import Limits
-from harness.decide.resampling import Answers
+from harness.decide.resampling import validation_scores
 from harness.records import measures
 from harness.records.cohorts import Cohort, Row
 
@@ -46,13 +46,13 @@ def of_task(cohort: Cohort) -> dict[str, tuple[float, float]]:
     """
     rows = candidates(cohort, Limits())[0]
     reached = {row.name: quality.value for row in rows if (quality := measures.quality(row.record))}
-    answers = Answers.of([row for row in rows if row.name in reached])
-    known = [row for row in rows if answers and row.name in answers.scores]
-    if answers is None or len(known) < 2:
+    matrix = validation_scores([row for row in rows if row.name in reached])
+    known = [row for row in rows if matrix and row.name in matrix.scores]
+    if matrix is None or len(known) < 2:
         return {}
     cheapest = by_cost(known, {row.name: cost(row.record, Limits()) for row in known})
     lost = np.array([max(reached.values()) - reached[row.name] for row in cheapest])
-    drawn = {RULE: lost[taken_when_redrawn(cheapest, answers)]}
+    drawn = {RULE: lost[taken_when_redrawn(cheapest, matrix)]}
     retrieves = cheapest[0].record.probes == "knowledge"
     fixed = {LORA: _best_of("lora", cheapest), SLOGAN: _best_of("rag" if retrieves else "full", cheapest)}
     drawn |= {rule: lost[[cheapest.index(row)]] for rule, row in fixed.items() if row}

@@ -1,103 +1,80 @@
-"""What methods score on the same validation items: compared item by item, and drawn again for how sure a choice is."""
+"""What methods score on the same validation items, drawn again for how sure a choice between them is."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness import stats
+from harness.records import scores
 from harness.records.cohorts import Row
-from harness.records.reading import StoredRecord
+from harness.records.scores import ScoreMatrix
+from harness.stats import Comparison, Floats
 
 DRAWS = 2000
-Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What rows score on the same validation items; a row that has not answered these is not in it."""
+def validation_scores(rows: Sequence[Row]) -> ScoreMatrix | None:
+    """By row, over the validation items that most rows have answered; of two such sets the larger.
 
-    scores: Mapping[str, Floats]
-    """By the row's name; shape (seeds, items)."""
-    clusters: tuple[Hashable, ...]
-    """Which items belong together; an item without a cluster is one of its own."""
+    So a run on a few items does not shrink what the others are compared on; a row that has not answered all of them is
+    not in the matrix. None if they are fewer than two.
+    """
+    read = {row.name: [scores.read(run, "validation") for run in row.runs] for row in rows}
+    answered = {name: [run for run in runs if run] for name, runs in read.items() if all(runs)}
+    items = {name: frozenset.intersection(*(frozenset(run.ids) for run in runs)) for name, runs in answered.items()}
+    times = Counter(items.values())
+    most = max(times, key=lambda ids: (times[ids], len(ids)), default=frozenset())
+    if len(most) < 2:
+        return None
+    return ScoreMatrix.of({name: runs for name, runs in answered.items() if most <= items[name]})
 
-    @classmethod
-    def of(cls, rows: Sequence[Row]) -> Answers | None:
-        """Over the items that most rows have answered, of as many the larger set; None where these are fewer than two.
 
-        So a run on a few items does not take the others' from them.
-        """
-        found = {row.name: read for row in rows if all(read := [_by_item(run) for run in row.runs])}
-        items = Counter(frozenset(set.intersection(*map(set, runs))) for runs in found.values())
-        shared = sorted(max(items, key=lambda ids: (items[ids], len(ids)), default=()))
-        if len(shared) < 2:
-            return None
-        answered = {name: runs for name, runs in found.items() if all(set(shared) <= run.keys() for run in runs)}
-        scores = {
-            name: np.array([[run[i]["score"] for i in shared] for run in runs]) for name, runs in answered.items()
-        }
-        one = next(iter(answered.values()))[0]
-        named = (one[item].get("cluster") for item in shared)
-        clusters = tuple(item if cluster is None else cluster for item, cluster in zip(shared, named, strict=True))
-        return cls(scores, clusters)
+def compare_checkpoints(matrix: ScoreMatrix, name: str, other: str) -> Comparison:
+    """Two methods as these checkpoints alone: what more items would show, and more seeds would not."""
+    ours, theirs = (matrix.scores[one].mean(0).tolist() for one in (name, other))
+    return stats.compare(ours, theirs, matrix.clusters)
 
-    @property
-    def seeds(self) -> int:
-        """The most that a row has."""
-        return max(map(len, self.scores.values()))
 
-    def compare(self, row: Row, other: Row) -> stats.Comparison:
-        return stats.compare_over_seeds(self.scores[row.name], self.scores[other.name], self.clusters)
-
-    def over_items(self, row: Row, other: Row) -> stats.Comparison:
-        """The same of these checkpoints: what more items would tell, and more seeds would not."""
-        ours, theirs = (self.scores[one.name].mean(0).tolist() for one in (row, other))
-        return stats.compare(ours, theirs, self.clusters)
-
-    def redraw(self, rows: Sequence[Row], draws: int = DRAWS) -> Draws:
-        """Resampled items and seeds: clusters of items, the same for all rows, and each row's own seeds."""
-        random = np.random.default_rng(0)
-        units, of_item = np.unique(np.array([str(cluster) for cluster in self.clusters]), return_inverse=True)
-        weights = _drawn(random, len(units), draws)[:, of_item]
-        means = np.array([_mean(self.scores[row.name], weights, random) for row in rows])
-        return Draws(self, weights, {row.name: place for place, row in enumerate(rows)}, means)
+def redraw(matrix: ScoreMatrix, names: Sequence[str], draws: int = DRAWS) -> Draws:
+    """Resampled items and seeds: clusters of items, the same for all methods, and each method's own seeds."""
+    random = np.random.default_rng(0)
+    clusters = matrix.clusters or [None] * len(matrix.ids)
+    named = [item if cluster is None else str(cluster) for item, cluster in zip(matrix.ids, clusters, strict=True)]
+    units, of_item = np.unique(np.array(named), return_inverse=True)
+    weights = _drawn(random, len(units), draws)[:, of_item]
+    means = np.array([_mean(matrix.scores[name], weights, random) for name in names])
+    return Draws(matrix, weights, {name: place for place, name in enumerate(names)}, means)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Answers to resampled items by resampled seeds."""
+    """The scores of resampled items by resampled seeds."""
 
-    answers: Answers
+    matrix: ScoreMatrix
     weights: Floats
     """How often each item was drawn; shape (draws, items)."""
     places: Mapping[str, int]
-    """Of the rows in `means`, by name."""
+    """Of the methods in `means`, by name."""
     means: Floats
-    """Shape (rows, draws)."""
+    """Shape (methods, draws)."""
 
-    def p(self, row: Row, other: Row) -> Floats:
-        """How surely two rows differ in each draw, as `Answers.compare` says it of all items; shape (draws,).
+    def p(self, name: str, other: str) -> Floats:
+        """How surely two methods differ in each draw, as `ScoreMatrix.compare` says it of all items; shape (draws,).
 
-        Exact McNemar over the items drawn where that is its test, else t with the standard error of all items.
+        Exact McNemar over the items drawn if that is its test, else t with the standard error of all items.
         """
-        found = self.answers.compare(row, other)
-        if found.test == "exact McNemar":
-            ours, theirs = (self.answers.scores[one.name][0] for one in (row, other))
+        overall = self.matrix.compare(name, other)
+        if overall.test == "exact McNemar":
+            ours, theirs = (self.matrix.scores[one][0] for one in (name, other))
             return stats.mcnemar(self.weights @ (ours > theirs), self.weights @ (ours < theirs))
-        if not found.error:
-            return np.full(len(self.weights), found.p)
-        difference = self.means[self.places[row.name]] - self.means[self.places[other.name]]
-        return stats.two_sided_p(difference / found.error, found.freedom)
-
-
-def _by_item(run: StoredRecord) -> dict[str, dict[str, Any]]:
-    return {str(line["id"]): line for line in run.validated() if line.get("score") is not None}
+        if not overall.error:
+            return np.full(len(self.weights), overall.p)
+        difference = self.means[self.places[name]] - self.means[self.places[other]]
+        return stats.two_sided_p(difference / overall.error, overall.freedom)
 
 
 def _mean(scores: Floats, weights: Floats, random: np.random.Generator) -> Floats:

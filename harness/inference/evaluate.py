@@ -7,7 +7,7 @@ quality(task, answers)       # {"metric": "accuracy", "value": 0.61, "low": 0.43
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.measurement.cpu_allocator import keeping_freed
 from harness.measurement.meter import now
 from harness.models.loading import Base
 from harness.progress import Progress
+from harness.records.prediction import Prediction
 from harness.records.record import Quality, Retrieval, Score, Slice
 from harness.settings import Measure
 from harness.stats import Summary, interval
@@ -27,7 +28,7 @@ from harness.tasks.metrics import METRICS
 from harness.tasks.scoring import Judge, scorer
 from harness.tasks.task import Example, Task
 
-Predictions = list[dict[str, Any]]
+Predictions = list[Prediction]
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,16 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
         scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
     predictions = []
     for example in examples:
-        row = _asked(respondent, example, prompts[example.id])
+        asked = _asked(respondent, example, prompts[example.id])
         if example.id in scored.found:
-            row |= _judge_choice(respondent, example, scored.found[example.id], said.found.get(example.id))
-            row["milliseconds"] = scored.milliseconds
+            judged = _judge_choice(respondent, example, asked, scored.found[example.id], said.found.get(example.id))
+            predictions.append(replace(judged, milliseconds=scored.milliseconds))
         elif example.id in said.found:
-            row |= _judge_text(respondent, example, said.found[example.id])
-            row["milliseconds"] = said.milliseconds
+            judged = _judge_text(respondent, example, asked, said.found[example.id])
+            predictions.append(replace(judged, milliseconds=said.milliseconds))
         else:
-            row["unscored"] = f"prompt and answer exceed the model's {respondent.longest} tokens"
-        predictions.append(row)
+            reason = f"prompt and answer exceed the model's {respondent.longest} tokens"
+            predictions.append(replace(asked, unscored=reason))
     return predictions
 
 
@@ -94,7 +95,7 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
 class _Found:
     """What a model said to some examples, by id, and the milliseconds that each took in its batch."""
 
-    found: dict[str, Any]
+    found: dict[str, list[Any]]
     milliseconds: float
 
     @classmethod
@@ -138,37 +139,28 @@ def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> Share
     return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
-def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> dict[str, Any]:
+def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> Prediction:
     """What a prediction says of its question; the answer is still to come."""
-    return {
-        "id": example.id,
-        "prompt": prompt.text,
-        "completion": None,
-        "score": None,
-        "evidence": [passage.id for passage in respondent.context.passages(example)],
-        "prompt_tokens": len(prompt.ids),
-        "demonstrations_left_out": prompt.left_out,
-        "completion_tokens": None,
-        "milliseconds": None,
-        "slice": example.slice,
-        "cluster": example.cluster,
-    }
+    return Prediction(
+        id=example.id,
+        prompt=prompt.text,
+        evidence=tuple(passage.id for passage in respondent.context.passages(example)),
+        prompt_tokens=len(prompt.ids),
+        demonstrations_left_out=prompt.left_out,
+        slice=example.slice,
+        cluster=example.cluster,
+    )
 
 
-def _judge_text(respondent: Respondent, example: Example, ids: list[int]) -> dict[str, Any]:
+def _judge_text(respondent: Respondent, example: Example, asked: Prediction, ids: list[int]) -> Prediction:
     task, text = respondent.task, respondent.encoder.decode(ids)
     metrics = respondent.judge(text, example)
-    return {
-        "completion": text,
-        "score": metrics[task.metric],
-        "metrics": metrics,
-        "completion_tokens": len(ids),
-    }
+    return replace(asked, completion=text, score=metrics[task.metric], metrics=metrics, completion_tokens=len(ids))
 
 
 def _judge_choice(
-    respondent: Respondent, example: Example, scores: list[float], generated: list[int] | None
-) -> dict[str, Any]:
+    respondent: Respondent, example: Example, asked: Prediction, scores: list[float], generated: list[int] | None
+) -> Prediction:
     """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
     said = None if generated is None else respondent.encoder.decode(generated)
@@ -179,14 +171,15 @@ def _judge_choice(
         "accuracy_per_byte": accuracy(per_byte, example.answers),
         **({} if said is None else {"accuracy_generated": accuracy(said, example.answers)}),
     }
-    return {
-        "completion": chosen,
-        "generated": said,
-        "score": metrics[respondent.task.metric],
-        "metrics": metrics,
-        "log_likelihoods": {choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
-        "completion_tokens": len(respondent.encoder.completion(chosen)),
-    }
+    return replace(
+        asked,
+        completion=chosen,
+        generated=said,
+        score=metrics[respondent.task.metric],
+        metrics=metrics,
+        log_likelihoods={choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
+        completion_tokens=len(respondent.encoder.completion(chosen)),
+    )
 
 
 def score(task: Task, predictions: Predictions) -> Score:
@@ -194,28 +187,35 @@ def score(task: Task, predictions: Predictions) -> Score:
 
     Items that share a cluster (a template, a document) are no independent ones, and the interval knows it.
     """
-    scored = [p for p in predictions if p["score"] is not None]
-    found = interval([p["score"] for p in scored], [p["cluster"] for p in scored])
-    if found is None:
+    scored = _scored(predictions)
+    mean = interval([score for _, score in scored], [prediction.cluster for prediction, _ in scored])
+    if mean is None:
         return Score(task.metric, n=0)
-    return Score(task.metric, found.value, found.low, found.high, len(scored))
+    return Score(task.metric, mean.value, mean.low, mean.high, len(scored))
+
+
+def _scored(predictions: Predictions) -> list[tuple[Prediction, float]]:
+    return [(prediction, prediction.score) for prediction in predictions if prediction.score is not None]
 
 
 def quality(task: Task, predictions: Predictions) -> Quality:
     """The primary metric with its interval and by slice, and the other metrics."""
-    scored, primary = [p for p in predictions if p["score"] is not None], score(task, predictions)
-    names = dict.fromkeys(name for p in scored for name in p["metrics"])
-    slices = sorted({p["slice"] for p in scored if p["slice"] is not None})
+    scored, primary = _scored(predictions), score(task, predictions)
+    metrics: dict[str, list[float]] = {}
+    for prediction, _ in scored:
+        for name, value in prediction.metrics.items():
+            if value is not None:
+                metrics.setdefault(name, []).append(value)
+    slices: dict[str, list[float]] = {}
+    for prediction, value in scored:
+        if prediction.slice is not None:
+            slices.setdefault(prediction.slice, []).append(value)
     return Quality(
         **vars(primary),
         unscored=len(predictions) - len(scored),
-        metrics={name: _mean([p["metrics"][name] for p in scored if name in p["metrics"]]) for name in names},
-        slices={name: _slice([p["score"] for p in scored if p["slice"] == name]) for name in slices},
+        metrics={name: _mean(values) for name, values in metrics.items()},
+        slices={name: Slice(_mean(slices[name]), len(slices[name])) for name in sorted(slices)},
     )
-
-
-def _slice(scores: list[float]) -> Slice:
-    return Slice(_mean(scores), len(scores))
 
 
 def _mean(values: Sequence[float]) -> float:

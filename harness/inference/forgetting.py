@@ -89,7 +89,8 @@ def measure(base: Base, probe: Probe, how: Measure, progress: Progress, label: s
         id: float(rule.kept(encoder.decode(ids), {}))
         for (id, (_, rule)), ids in zip(probe.instructions.items(), said, strict=True)
     }
-    return {KNOWLEDGE: {p["id"]: p["score"] for p in predictions}, PROSE: bits, INSTRUCTIONS: kept}
+    known = {prediction.id: prediction.score for prediction in predictions if prediction.score is not None}
+    return {KNOWLEDGE: known, PROSE: bits, INSTRUCTIONS: kept}
 
 
 @torch.inference_mode()
@@ -119,6 +120,8 @@ def _before(settings: Settings, probe: Probe, progress: Progress) -> Skills:
 
 def _change(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
     """Means before and after, and the paired change with its interval, items as the unit."""
-    found = paired_difference([before[id] for id in before], [after[id] for id in before])
-    means = sum(before.values()) / len(before), sum(after.values()) / len(after)
-    return Change(*means, found.value, found.low, found.high, found.n)
+    shared = [id for id in before if id in after]
+    values = [before[id] for id in shared], [after[id] for id in shared]
+    found = paired_difference(*values)
+    start, end = (sum(one) / len(shared) for one in values)
+    return Change(start, end, found.value, found.low, found.high, found.n)

@@ -122,8 +122,8 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     timed = latency(respondent, examples)
     answers = answer(respondent, some, "answering merged")
     respondent.model.unmerge_adapter()
-    said = {p["id"]: p["completion"] for p in unmerged}
-    same = sum(said[p["id"]] == p["completion"] for p in answers)
+    completions = {prediction.id: prediction.completion for prediction in unmerged}
+    same = sum(completions[prediction.id] == prediction.completion for prediction in answers)
     return Merged(
         timed.requests.latency_ms,
         timed.fixed,

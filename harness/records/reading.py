@@ -17,11 +17,14 @@ from typing import Any
 import msgspec
 
 from harness.errors import UserError
+from harness.records.prediction import Prediction, read_predictions
 from harness.records.record import SCHEMA, NewerSchema, Record
 
 RECORD_FILE = "record.json"
 PREDICTIONS_FILE = "predictions.jsonl"
 VALIDATION_FILE = "validation.jsonl"
+PREDICTIONS_FILES = {"test": PREDICTIONS_FILE, "validation": VALIDATION_FILE}
+"""By split."""
 RUN_FILES = (RECORD_FILE, PREDICTIONS_FILE, VALIDATION_FILE)
 
 
@@ -34,40 +37,9 @@ class StoredRecord:
     root: Path
     """The results folder in which it was found."""
 
-    def predictions(self) -> list[dict[str, Any]]:
-        """One row an item: id, prompt, completion, score, evidence, tokens, milliseconds."""
-        return read_lines(self.folder / PREDICTIONS_FILE)
-
-    def validated(self) -> list[dict[str, Any]]:
-        """The same of the validation items, which choices are made on."""
-        return read_lines(self.folder / VALIDATION_FILE)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file; none where it is missing; UserError with its line where one is not JSON."""
-    if not path.exists():
-        return []
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as cause:
-        raise UserError(f"{path}: not UTF-8 ({cause}). Run that cell again.") from cause
-    full = [line for line in lines if line]
-    try:
-        rows: list[dict[str, Any]] = json.loads(f"[{','.join(full)}]")  # half the time of a call a line
-    except json.JSONDecodeError:
-        rows = []
-    whole = len(rows) == len(full) and all(isinstance(row, dict) for row in rows)
-    return rows if whole else [_parsed(path, number, line) for number, line in enumerate(lines, 1) if line]
-
-
-def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as cause:
-        raise UserError(f"{path}, line {number}: not JSON ({cause}). Run that cell again.") from cause
-    if not isinstance(row, dict):
-        raise UserError(f"{path}, line {number}: not an object. Run that cell again.")
-    return row
+    def predictions(self, split: str = "test") -> list[Prediction]:
+        """Every item's answer and score; none if the file is missing. split: test | validation."""
+        return read_predictions(self.folder / PREDICTIONS_FILES[split], Prediction)
 
 
 def read_record(path: Path) -> Record:

@@ -6,18 +6,19 @@ results/.weights/<key>/                                 trained weights, shared 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from harness.files import slug, write
-from harness.records.reading import PREDICTIONS_FILE, RECORD_FILE, VALIDATION_FILE, read_record
+from harness.records.prediction import Prediction
+from harness.records.reading import PREDICTIONS_FILES, RECORD_FILE, read_record
 from harness.records.record import Record
 
-Answers = Mapping[str, Iterable[Mapping[str, Any]]]
+Answers = Mapping[str, Sequence[Prediction]]
+"""By split."""
 WEIGHTS = ".weights"
 
 
@@ -50,8 +51,8 @@ def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str
     """Write a run's files, record.json last: a folder with a record is complete. answers: by split, a line an item."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    for split, name in (("test", PREDICTIONS_FILE), ("validation", VALIDATION_FILE)):
-        if lines := [json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers.get(split, ())]:
+    for split, name in PREDICTIONS_FILES.items():
+        if lines := [prediction.to_json() + "\n" for prediction in answers.get(split, ())]:
             write(folder / name, "".join(lines))
     write(folder / RECORD_FILE, record.to_json())
 

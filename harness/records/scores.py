@@ -1,18 +1,25 @@
-"""Every item's score of a run, read from its predictions once."""
+"""Every item's score: of one run, read from its predictions once, and of several methods as one matrix.
+
+>>> matrix = ScoreMatrix.of({"lora r8": [read(run) for run in seeds], "zero_shot": [read(other)]})
+>>> matrix.scores["lora r8"].shape, matrix.compare("lora r8", "zero_shot").value
+((3, 200), 0.31)
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.records.reading import PREDICTIONS_FILE, StoredRecord, read_lines
+from harness import stats
+from harness.records.prediction import read_predictions
+from harness.records.reading import PREDICTIONS_FILES, StoredRecord
+from harness.stats import Comparison, Floats
 
 RIGHT = 0.5
 """A score from which an answer counts as right."""
@@ -22,10 +29,10 @@ KEPT = 2**15
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores by item, in the order of their ids; items that could not be run are absent."""
+    """A run's scores by item, in the order of their ids; items that could not be run are absent."""
 
     ids: tuple[str, ...]
-    values: NDArray[np.float64]
+    values: Floats
     clusters: tuple[Hashable, ...]
 
     @property
@@ -34,7 +41,7 @@ class Scores:
         named = [cluster for cluster in self.clusters if cluster is not None]
         return len(set(named)) + len(self.clusters) - len(named)
 
-    def of(self, ids: Sequence[str]) -> NDArray[np.float64]:
+    def of(self, ids: Sequence[str]) -> Floats:
         """The scores of these items, in their order."""
         if ids == self.ids:
             return self.values
@@ -43,17 +50,20 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """The items that several runs have all scored."""
+class ScoreMatrix:
+    """The scores of several methods over the items that all their runs have scored."""
 
+    scores: Mapping[str, Floats]
+    """By the method's name; shape (seeds, items)."""
     ids: tuple[str, ...]
-    scores: NDArray[np.float64]
-    """Shape (runs, items)."""
+    """Of the items."""
     clusters: tuple[Hashable, ...] | None
+    """Which items belong together; None if no item has a cluster."""
 
     @classmethod
-    def of(cls, runs: Sequence[Scores]) -> Shared | None:
-        """None where there is none."""
+    def of(cls, methods: Mapping[str, Sequence[Scores]]) -> ScoreMatrix | None:
+        """methods: by name, the runs of each. None if they share no item."""
+        runs = [run for seeds in methods.values() for run in seeds]
         kinds = {run.ids for run in runs}
         ids = kinds.pop() if len(kinds) == 1 else tuple(sorted(set.intersection(*map(set, kinds)))) if kinds else ()
         if not ids:
@@ -61,12 +71,17 @@ class Shared:
         named = dict(zip(runs[0].ids, runs[0].clusters, strict=True))
         clusters = tuple(named[item] for item in ids)
         known = any(cluster is not None for cluster in clusters)
-        return cls(ids, np.array([run.of(ids) for run in runs]), clusters if known else None)
+        scores = {name: np.array([run.of(ids) for run in seeds]) for name, seeds in methods.items() if seeds}
+        return cls(scores, ids, clusters if known else None)
+
+    def compare(self, name: str, other: str) -> Comparison:
+        """One method minus another, over items and seeds."""
+        return stats.compare_over_seeds(self.scores[name], self.scores[other], self.clusters)
 
 
-def read(stored: StoredRecord) -> Scores | None:
-    """A run's scores; None where its predictions are missing, or none is scored."""
-    path = stored.folder / PREDICTIONS_FILE
+def read(stored: StoredRecord, split: str = "test") -> Scores | None:
+    """A run's scores; None if its predictions are missing, or none is scored. split: test | validation."""
+    path = stored.folder / PREDICTIONS_FILES[split]
     try:
         state = path.stat()
     except FileNotFoundError:
@@ -77,7 +92,7 @@ def read(stored: StoredRecord) -> Scores | None:
 @functools.lru_cache(maxsize=KEPT)
 def _read(path: Path, _changed: int, _size: int) -> Scores | None:
     """The two numbers tell one state of a file from another."""
-    scored = [line for line in _lines(path) if line.score is not None]
+    scored = [line for line in read_predictions(path, _Line) if line.score is not None]
     if not scored:
         return None
     scored.sort(key=attrgetter("id"))
@@ -86,19 +101,8 @@ def _read(path: Path, _changed: int, _size: int) -> Scores | None:
 
 
 class _Line(msgspec.Struct):
-    """What a line of predictions is read for here; the rest of it is not looked at, which takes a tenth of the time."""
+    """What a prediction is read for here; skipping the rest of it takes a tenth of the time."""
 
     id: str
     score: float | None = None
-    cluster: str | int | None = None
-
-
-_LINES = msgspec.json.Decoder(_Line)
-
-
-def _lines(path: Path) -> list[_Line]:
-    """What is read of every item; UserError as `read_lines`."""
-    try:
-        return _LINES.decode_lines(path.read_bytes())
-    except (msgspec.MsgspecError, UnicodeDecodeError):  # a number that is none, or a file that is damaged
-        return [_Line(line["id"], line.get("score"), line.get("cluster")) for line in read_lines(path)]
+    cluster: str | int | float | None = None

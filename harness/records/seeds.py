@@ -20,7 +20,7 @@ from harness import stats
 from harness.records import measures, scores
 from harness.records.reading import StoredRecord
 from harness.records.record import Quality, Record
-from harness.records.scores import Shared
+from harness.records.scores import ScoreMatrix
 
 Part = TypeVar("Part", bound=Any)
 _INSTANT = 1e-3
@@ -65,8 +65,8 @@ def _quality(runs: Sequence[StoredRecord]) -> Quality | None:
         return None
     unscored = max(quality.unscored for quality in known)
     own = [scores.read(run) for run in runs]
-    shared = Shared.of([one for one in own if one]) if all(own) else None
-    interval = stats.interval_over_seeds(shared.scores, shared.clusters) if shared else None
+    matrix = ScoreMatrix.of({"": [one for one in own if one]}) if all(own) else None
+    interval = stats.interval_over_seeds(matrix.scores[""], matrix.clusters) if matrix else None
     low, high = (interval.low, interval.high) if interval else (None, None)
     return replace(mean, low=low, high=high, unscored=int(unscored))
 

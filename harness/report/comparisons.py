@@ -14,14 +14,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import stats
 from harness.records import measures, scores
 from harness.records.cohorts import Cohort, Row
-from harness.records.scores import Shared
-from harness.stats import LEVEL, Comparison
+from harness.records.scores import ScoreMatrix
+from harness.stats import LEVEL, Comparison, Floats
 from harness.text import MISSING, Table, markdown
 
 
@@ -30,7 +27,7 @@ class Cell:
     """A row of the table and its scores; shape (seeds, items)."""
 
     row: Row
-    scores: NDArray[np.float64]
+    scores: Floats
 
     @property
     def name(self) -> str:
@@ -82,18 +79,15 @@ class Comparisons:
     def of(cls, cohort: Cohort) -> Comparisons:
         rows = [row for row in cohort.rows if measures.quality(row.record)]
         read = [(row, [own for run in row.runs if (own := scores.read(run))]) for row in rows]
-        shared = Shared.of([one for _, own in read for one in own])
-        if shared is None:
+        matrix = ScoreMatrix.of({row.name: own for row, own in read})
+        if matrix is None:
             return cls((), (), ())
-        places = iter(shared.scores)
-        cells = [Cell(row, np.array([next(places) for _ in own])) for row, own in read if own]
+        cells = [Cell(row, matrix.scores[row.name]) for row, own in read if own]
         cells.sort(key=lambda cell: (-cell.quality, cell.name))
-        found = [
-            (a, b, stats.compare_over_seeds(a.scores, b.scores, shared.clusters)) for a, b in combinations(cells, 2)
-        ]
+        found = [(a, b, matrix.compare(a.name, b.name)) for a, b in combinations(cells, 2)]
         corrected = stats.holm([comparison.p for _, _, comparison in found])
         pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
-        return cls(tuple(cells), pairs, shared.ids)
+        return cls(tuple(cells), pairs, matrix.ids)
 
     def between(self, first: str, second: str) -> Pair | None:
         return self._by_names.get(frozenset((first, second)))

@@ -7,12 +7,12 @@ and the passages it had seen; `harness report --no-examples` leaves them out, wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from harness.records import scores
+from harness.records.prediction import Prediction
 from harness.records.scores import RIGHT
 from harness.report.comparisons import Cell, Comparisons
 from harness.text import MISSING, Table, code, markdown
@@ -61,24 +61,22 @@ def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
         yield Table(("method", "score", "answer", "passages"), tuple(rows)).without_empty_columns().markdown()
 
 
-def _first_run(cell: Cell) -> Mapping[str, Mapping[str, Any]]:
+def _first_run(cell: Cell) -> Mapping[str, Prediction]:
     run = next(run for run in cell.row.runs if scores.read(run))
-    return {prediction["id"]: prediction for prediction in run.predictions()}
+    return {prediction.id: prediction for prediction in run.predictions()}
 
 
-def _question(prediction: Mapping[str, Any]) -> str:
+def _question(prediction: Prediction) -> str:
     """The end of the prompt without the template's marks, as much of it as fits into a line or two."""
-    bare = " ".join(_MARKS.sub(" ", str(prediction.get("prompt") or "")).removesuffix("assistant\n").split())
+    bare = " ".join(_MARKS.sub(" ", prediction.prompt or "").removesuffix("assistant\n").split())
     bare = bare.removesuffix(" assistant")
     return bare if len(bare) <= _END_OF_PROMPT else f"… {bare[-_END_OF_PROMPT:]}"
 
 
-def _answer(name: str, prediction: Mapping[str, Any]) -> tuple[str, ...]:
-    passages: Sequence[Any] = prediction.get("evidence") or ()
-    score = prediction.get("score")
+def _answer(name: str, prediction: Prediction) -> tuple[str, ...]:
     return (
         markdown(name),
-        MISSING if score is None else f"{score:.2f}",
-        code(prediction.get("completion") or "", 160) if prediction.get("completion") else MISSING,
-        markdown(", ".join(map(str, passages)), 80) if passages else MISSING,
+        MISSING if prediction.score is None else f"{prediction.score:.2f}",
+        code(prediction.completion, 160) if prediction.completion else MISSING,
+        markdown(", ".join(prediction.evidence), 80) if prediction.evidence else MISSING,
     )
