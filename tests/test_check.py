@@ -13,8 +13,8 @@ import pytest
 from harness import stats
 from harness.check import check
 from harness.check.paired import Paired, weigh
-from harness.tasks.definition import BY_KIND
 from harness.tasks.metrics import HIGHER_IS_BETTER
+from harness.tasks.task_yaml import BY_KIND
 from tests.checking import N, answers, checked, run, seeded, two, write
 from tests.invented import failed, record, revised, store
 
@@ -144,12 +144,12 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(
     ("text", "said"),
     [
         ("metrics: {acuracy: 0.02}", "metrics.acuracy: not known; known are accuracy"),
-        ("resources: {latency_ms: ten}", "resources.latency_ms: 'ten'; expected a share"),
-        ("resources: {latency_ms: 10}", "resources.latency_ms: 10; expected a share"),
-        ("metrics: {accuracy: true}", "metrics.accuracy: True; expected a share"),
-        ("metrics: 0.02", "metrics: expected a name and a number"),
-        ("quality: 0.02", "quality: no such part"),
-        ("- 1", "expected the parts"),
+        ("resources: {latency_ms: ten}", "resources.latency_ms='ten': expected a share"),
+        ("resources: {latency_ms: 10}", "resources.latency_ms=10: expected a share"),
+        ("metrics: {accuracy: true}", "metrics.accuracy=True: expected a share"),
+        ("metrics: 0.02", "metrics=0.02: expected names, each with a share"),
+        ("quality: 0.02", "quality: not known; known are metrics, resources"),
+        ("- 1", "expected fields such as metrics, resources"),
         ("a: [", "cannot be read as YAML"),
     ],
 )

@@ -172,7 +172,7 @@ def test_a_task_on_which_a_side_cannot_run_is_left_out_and_what_is_not_trained_i
     "words, said",
     [
         (["seed=1"], "gate.seeds=N sets their number"),
-        (["gate.margin=2"], "a share below 1"),
+        (["gate.margin=2"], "gate.margin=2: expected a share between 0 and 1"),
         (["gate.sedes=2"], "gate"),
         (["method=lora,qlora"], "several methods on"),
         (["method=lora", "adaptation.peft._target_=peft.NoSuchConfig"], "_target_"),

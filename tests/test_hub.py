@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from harness.tasks.hub_dataset import download_rows
+from harness.tasks.task_yaml import Source
+from harness.typed import typed
 from tests.conftest import write_rows
 
 
@@ -20,7 +22,8 @@ def hub(tmp_path: Path) -> Path:
 
 
 def download(hub: Path, **source: Any) -> dict[str, list[dict[str, Any]]]:
-    return download_rows("t", {"hub": str(hub), "splits": {"train": "train", "test": "test"}, **source})
+    values = {"hub": str(hub), "splits": {"train": "train", "test": "test"}, **source}
+    return download_rows("t", typed(values, Source, ""))
 
 
 def test_rows_get_ids_and_fields_from_expressions(hub: Path) -> None:

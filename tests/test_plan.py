@@ -77,10 +77,10 @@ def test_methods_that_are_not_trained_have_one_run() -> None:
     "given, said",
     [
         ({"margn": 0.05}, "known are item_sd, margin, most_seeds, seed_sd, seeds"),
-        ({"margin": 5}, "a share below 1"),
-        ({"seeds": 2.5}, "expected a whole number above 0"),
-        ({"seed_sd": True}, "expected a number above 0"),
-        ({"item_sd": None}, "expected a number above 0"),
+        ({"margin": 5}, r"gate.margin=5: expected a share between 0 and 1 \(0.02 is two points\)"),
+        ({"seeds": 2.5}, "gate.seeds=2.5: expected a whole number of at least 1 or null"),
+        ({"seed_sd": True}, "gate.seed_sd=True: expected a share"),
+        ({"item_sd": None}, "gate.item_sd=None: expected a share"),
     ],
 )
 def test_a_wrong_setting_is_named(given: dict[str, object], said: str) -> None:

@@ -46,9 +46,9 @@ def test_an_empty_reply_keeps_no_rule(file: Path) -> None:
     [
         ("- name: a\n", "rule a: expected exactly one of"),
         ("- name: a\n  lacks: x\n  matches: y\n", "rule a: expected exactly one of"),
-        ("- matches: x\n", "rule 1: a rule has a name"),
+        ("- matches: x\n", "rule 1: name is missing"),
         ("- name: a\n  matches: '('\n", "rule a: "),
-        ("- name: a\n  matches: x\n  wen: y\n", "rule a: unknown field 'wen'"),
+        ("- name: a\n  matches: x\n  wen: y\n", "rule a: wen: not known"),
         ("name: a\n", "expected a list"),
     ],
 )

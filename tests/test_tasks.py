@@ -53,7 +53,7 @@ def test_a_task_folder_becomes_examples(colours: Path) -> None:
     [
         ('{"id": "x", ', r"test\.jsonl:7: not JSON"),
         ('{"text": "a", "label": "red"}', r"test\.jsonl:7: the row has no id"),
-        ('["a"]', r"test\.jsonl:7: a row is a JSON object"),
+        ('["a"]', r"test\.jsonl:7: a line is a JSON object"),
         ('{"id": "test-0", "text": "a", "label": "red"}', r"test\.jsonl:7: the id 'test-0' stands already at .*:1"),
         ('{"id": "train-0", "text": "a", "label": "red"}', r"test\.jsonl:7: the id 'train-0' stands already"),
         ('{"id": "x", "text": "a", "label": "mauve"}', r"test\.jsonl:7: the answer 'mauve' is not among"),
@@ -69,10 +69,10 @@ def test_a_bad_row_is_named_by_file_and_line(colours: Path, line: str, message: 
 @pytest.mark.parametrize(
     ("before", "after", "message"),
     [
-        ("kind: choice", "kind: guess", "kind 'guess' is not one of"),
-        ("metric: accuracy", "metric: token_f1", "metric 'token_f1'"),
-        ("about:", "abuot:", "unknown field 'abuot'"),
-        ("answer:", "about2:", "the field 'answer' is missing"),
+        ("kind: choice", "kind: guess", "kind='guess': expected one of choice, json, number, sql, text"),
+        ("metric: accuracy", "metric: token_f1", "metric='token_f1'"),
+        ("about:", "abuot:", "abuot: not known; known are about, abstains"),
+        ("answer:", "about2:", "about2: not known"),
         ("instructions: policy.md", "instructions: rules.md", "no such file beside it"),
         ("{{ text }}", "{{ text", "not a Jinja template"),
     ],

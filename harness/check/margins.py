@@ -8,23 +8,26 @@ What the file leaves out keeps its default.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import yaml
+import msgspec
 
 from harness.errors import UserError
 from harness.tasks.metrics import HIGHER_IS_BETTER
+from harness.typed import read_yaml, typed
 
 QUALITY = 0.02
 RESOURCES = {"training_seconds": 0.10, "latency_ms": 0.10, "peak_memory": 0.05}
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1, description="a share between 0 and 1 (0.02 is two points)")]
 
 
 @dataclass(frozen=True)
 class Margins:
-    metrics: dict[str, float] = field(default_factory=dict)
-    resources: dict[str, float] = field(default_factory=lambda: dict(RESOURCES))
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=lambda: dict(RESOURCES))
     primary: float | None = None
     """Of whatever metric is primary, over the file's."""
 
@@ -32,37 +35,16 @@ class Margins:
         return self.primary if self.primary is not None else self.metrics.get(metric, QUALITY)
 
 
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """A file of margins."""
+
+    metrics: dict[Literal[tuple(HIGHER_IS_BETTER)], Share] | None = None  # type: ignore[valid-type]
+    resources: dict[Literal[tuple(RESOURCES)], Share] | None = None  # type: ignore[valid-type]
+
+
 def read_margins(path: Path | None, primary: float | None = None) -> Margins:
     """Margins from a file, the defaults where it is silent; UserError with file and key where it is wrong."""
     if primary is not None and not 0 < primary < 1:
         raise UserError(f"--margin {primary:g}: a share between 0 and 1; 0.02 is two points.")
-    parts = _sections(path) if path else {}
-    metrics = _numbers(path, "metrics", parts.get("metrics"), set(HIGHER_IS_BETTER))
-    resources = _numbers(path, "resources", parts.get("resources"), set(RESOURCES))
-    return Margins(metrics, {**RESOURCES, **resources}, primary)
-
-
-def _sections(path: Path) -> dict[str, Any]:
-    try:
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as cause:
-        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(cause).split())}") from cause
-    if not isinstance(read, dict):
-        raise UserError(f"{path}: expected the parts metrics and resources.")
-    for name in read:
-        if name not in ("metrics", "resources"):
-            raise UserError(f"{path}: {name}: no such part; known are metrics and resources.")
-    return read
-
-
-def _numbers(path: Path | None, part: str, read: Any, known: set[str]) -> dict[str, float]:
-    if read is None:
-        return {}
-    if not isinstance(read, dict):
-        raise UserError(f"{path}: {part}: expected a name and a number on each line.")
-    for name, value in read.items():
-        if name not in known:
-            raise UserError(f"{path}: {part}.{name}: not known; known are {', '.join(sorted(known))}.")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-            raise UserError(f"{path}: {part}.{name}: {value!r}; expected a share between 0 and 1 (0.02 is two points).")
-    return {str(name): float(value) for name, value in read.items()}
+    file = typed(read_yaml(path), _File, f"{path}: ") if path else _File()
+    return Margins(file.metrics or {}, {**RESOURCES, **(file.resources or {})}, primary)

@@ -13,45 +13,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated
+
+import msgspec
 
 from harness import stats
-from harness.errors import UserError
+from harness.check.margins import Share
+from harness.typed import typed
 
 FEWEST_ITEMS = 100
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-@dataclass(frozen=True)
-class Gate:
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked of a check, and what is assumed of methods that are equal (conf/experiment/gate.yaml)."""
 
-    margin: float = 0.05
-    item_sd: float = 0.2
+    margin: Share = 0.05
+    item_sd: Share = 0.2
     """Of an item's difference between the two, each averaged over its seeds."""
-    seed_sd: float = 0.02
+    seed_sd: Share = 0.02
     """Of a method's value over training seeds."""
-    seeds: int | None = None
+    seeds: Count | None = None
     """None: as many as are needed."""
-    most_seeds: int = 10
+    most_seeds: Count = 10
 
     @classmethod
-    def of(cls, given: Mapping[str, Any] | None) -> Gate:
-        """From a configuration's `gate`; UserError where a setting is unknown or out of range."""
-        given = given or {}
-        known = {field.name for field in fields(cls)}
-        for name, value in given.items():
-            if name not in known:
-                raise UserError(f"gate.{name}: no such setting; known are {', '.join(sorted(known))}.")
-            whole = name in ("seeds", "most_seeds")
-            if value is None and name == "seeds":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0:
-                raise UserError(f"gate.{name}={value}: expected a {'whole ' if whole else ''}number above 0.")
-            if not whole and value >= 1:
-                raise UserError(f"gate.{name}={value}: a share below 1; 0.05 is five points.")
-        return cls(**given)
+    def of(cls, given: Mapping[str, object] | None) -> Gate:
+        """From a configuration's `gate`; UserError if a setting is unknown or out of range."""
+        return typed(given or {}, cls, "gate.")
 
 
 @dataclass(frozen=True)

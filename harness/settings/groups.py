@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 
-from harness.errors import UserError
-
-T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -117,17 +114,3 @@ class Adaptation:
         """The adapter's rank, where it has one."""
         rank = (self.peft or {}).get("r")
         return int(rank) if rank is not None else None
-
-
-def typed(values: Mapping[str, Any], group: str, kind: type[T]) -> T:
-    """A group of a configuration; UserError naming the key if a value is of another type or too small."""
-    try:
-        return msgspec.convert(dict(values), kind)
-    except msgspec.ValidationError as cause:
-        what, _, where = str(cause).partition(" - at `$.")
-        key = where.rstrip("`")
-        value = values.get(key.partition(".")[0].partition("[")[0]) if key else values
-        expected = what.replace("Expected `int` >= ", "expected a whole number of at least ").replace(
-            "Expected", "expected"
-        )
-        raise UserError(f"{group}.{key}={value}: {expected}.") from cause

@@ -16,10 +16,11 @@ from harness import paths
 from harness.errors import UserError
 from harness.measurement.readings import Environment
 from harness.records.record import Record
-from harness.settings.groups import Adaptation, Measure, TrainingSettings, typed
+from harness.settings.groups import Adaptation, Measure, TrainingSettings
 from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
+from harness.typed import typed
 
 _LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
 _ADDED = {"free_answers": True, "cached_requests": None}
@@ -63,11 +64,11 @@ class Settings:
     def training(self) -> TrainingSettings | None:
         """None if nothing is trained."""
         values = self.config["training"]
-        return typed(values, "training", TrainingSettings) if values.get("name") else None
+        return typed(values, TrainingSettings, "training.") if values.get("name") else None
 
     @cached_property
     def measure(self) -> Measure:
-        return typed(self.config["measure"], "measure", Measure)
+        return typed(self.config["measure"], Measure, "measure.")
 
     @property
     def adaptation(self) -> Adaptation:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from harness.adaptation import peft_model
 from harness.check.cells import Runs
@@ -50,7 +52,7 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
     first = next(iter(cells["--baseline"].values()))
     gate = Gate.of(first.config.get("gate"))
     if margin is not None:
-        gate = replace(gate, margin=margin)
+        gate = msgspec.structs.replace(gate, margin=margin)
     trained = sum(next(iter(of.values())).trains for of in cells.values())
     available = {task.name: len(task.splits["test"]) for task in tasks.values()}
     made = plan(available, trained, gate, first.config["max_eval_examples"])

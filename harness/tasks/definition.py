@@ -19,29 +19,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UserError
+from harness.files import numbered_objects
 from harness.tasks.documents import Passage, read_documents
 from harness.tasks.duplicates import without_copies
-from harness.tasks.metrics import FROM_ANSWERS
 from harness.tasks.reply_rules import Rule, read_rules
 from harness.tasks.task import SPLITS, Example, Task
+from harness.tasks.task_yaml import Source, TaskDefinition, checked, read_definition
 
-BY_KIND: dict[str, tuple[str, ...]] = {
-    **FROM_ANSWERS,
-    "text": (*FROM_ANSWERS["text"], "rules_kept", "all_rules_kept"),
-    "json": ("field_f1", "exact_json", "valid_json"),
-    "sql": ("execution_accuracy", "valid_sql"),
-}
-"""What each kind of task may have as its primary metric."""
-_FIELDS = {
-    "name", "about", "probes", "prompt", "answer", "answers_field", "query", "kind", "choices", "choices_from",
-    "metric", "evidence", "instructions", "max_new_tokens", "source", "twin", "predicted", "corpus", "revises",
-    "schema", "database", "rules", "abstains", "outdated_field", "leave_out_copies",
-}  # fmt: skip
+_CORPUS = "corpus.jsonl"
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
 _JINJA.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
 
@@ -52,38 +41,38 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
     `source_path` is a local copy of the rows that the task would take from the hub; `source_root` a folder of such
     copies, each named as the task's `source: {local: NAME}` says.
     """
-    definition, homes = _definition(folder)
-    if source_path is None and source_root is not None and (source := definition.get("source")):
-        source_path = source_root / source.get("local", definition["name"])
+    values, definition, homes = _definition(folder)
+    if source_path is None and source_root is not None and definition.source:
+        source_path = source_root / (definition.source.local or definition.name)
     raw = _read_rows(homes, definition, source_path)
     beside = _Beside.read(homes, definition)
     _refuse_repeated_ids(raw)
     splits = {split: _examples(raw[split], definition) for split in SPLITS}
     read = {split: len(splits[split]) for split in SPLITS}
-    if definition.get("leave_out_copies"):
+    if definition.leave_out_copies:
         splits = without_copies(splits, question=lambda e: e.query, answer=lambda e: e.answer)
     if not splits["test"]:
         raise UserError(f"{folder}: the task has no test rows.")
     corpus = tuple(_passage(row) for row in raw["corpus"])
     return Task(
-        name=definition["name"],
-        about=definition.get("about", ""),
-        probes=definition.get("probes", ""),
-        kind=definition["kind"],
-        metric=definition["metric"],
-        max_new_tokens=int(definition.get("max_new_tokens", 16)),
+        name=definition.name,
+        about=definition.about,
+        probes=definition.probes,
+        kind=definition.kind,
+        metric=definition.metric,
+        max_new_tokens=definition.max_new_tokens,
         instructions=beside.instructions,
         splits=splits,
         corpus=corpus,
         training_corpus=tuple(_passage(row) for row in raw["training_corpus"]) if "training_corpus" in raw else corpus,
-        data_sha256=_sha256(definition, beside, raw),
+        data_sha256=_sha256(values, beside, raw),
         schema=beside.schema,
         databases=beside.databases,
         rules=beside.rules,
-        abstains=definition.get("abstains"),
-        twin=definition.get("twin"),
-        revises=_read_yaml(homes[-1] / "task.yaml")["name"] if len(homes) > 1 else None,
-        predicted=tuple(definition.get("predicted", ())),
+        abstains=definition.abstains,
+        twin=definition.twin,
+        revises=str(read_definition(homes[-1])["name"]) if len(homes) > 1 else None,
+        predicted=tuple(definition.predicted),
         left_out={split: read[split] - len(splits[split]) for split in SPLITS if len(splits[split]) < read[split]},
     )
 
@@ -93,7 +82,7 @@ class _Row:
     """A row with the place it was read from, for messages: `train.jsonl:17`."""
 
     place: str
-    data: dict[str, Any]
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -101,17 +90,16 @@ class _Beside:
     """The files that task.yaml names."""
 
     instructions: str | None
-    schema: dict[str, Any] | None
+    schema: Mapping[str, Any] | None
     databases: dict[str, str]
     rules: tuple[Rule, ...]
 
     @classmethod
-    def read(cls, homes: tuple[Path, ...], definition: Mapping[str, Any]) -> _Beside:
-        instructions = _file(homes, definition, "instructions")
-        schema = _file(homes, definition, "schema")
-        rules = _file(homes, definition, "rules")
-        names = definition.get("database", [])
-        scripts = [_find(homes, "database", name) for name in ([names] if isinstance(names, str) else names)]
+    def read(cls, homes: tuple[Path, ...], definition: TaskDefinition) -> _Beside:
+        instructions = _file(homes, "instructions", definition.instructions)
+        schema = _file(homes, "schema", definition.schema)
+        rules = _file(homes, "rules", definition.rules)
+        scripts = [_find(homes, "database", name) for name in definition.databases]
         return cls(
             instructions=instructions.read_text(encoding="utf-8").strip() if instructions else None,
             schema=_read_schema(schema) if schema else None,
@@ -120,49 +108,18 @@ class _Beside:
         )
 
 
-def _definition(folder: Path) -> tuple[dict[str, Any], tuple[Path, ...]]:
-    """What task.yaml says, and where its files are looked for: its own folder, then that of the task it revises."""
-    own = _read_yaml(folder / "task.yaml")
+def _definition(folder: Path) -> tuple[dict[str, Any], TaskDefinition, tuple[Path, ...]]:
+    """What task.yaml says, as it is and typed, and where its files are: its own folder, then the revised task's."""
+    values = read_definition(folder)
     homes: tuple[Path, ...] = (folder,)
-    if revised := own.get("revises"):
-        base, others = _definition(folder / revised)
-        own, homes = {**base, **own}, (folder, *others)
-    _check_definition(folder / "task.yaml", own)
-    return own, homes
+    if revised := values.get("revises"):
+        base, _, others = _definition(folder / str(revised))
+        values, homes = {**base, **values}, (folder, *others)
+    return values, checked(folder / "task.yaml", values), homes
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise UserError(f"{path.parent}: not a task folder, it has no task.yaml.")
-    try:
-        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as cause:
-        raise UserError(f"{path}: not YAML: {_one_line(cause)}") from cause
-    if not isinstance(definition, dict):
-        raise UserError(f"{path}: expected fields such as name, prompt, answer, kind, metric.")
-    return definition
-
-
-def _check_definition(path: Path, definition: Mapping[str, Any]) -> None:
-    for name in ("name", "prompt", "answer", "kind", "metric"):
-        if name not in definition:
-            raise UserError(f"{path}: the field {name!r} is missing.")
-    if unknown := sorted(set(definition) - _FIELDS):
-        raise UserError(f"{path}: unknown field {unknown[0]!r}; known are {', '.join(sorted(_FIELDS))}.")
-    kind, metric = definition["kind"], definition["metric"]
-    if kind not in BY_KIND:
-        raise UserError(f"{path}: kind {kind!r} is not one of {', '.join(BY_KIND)}.")
-    if metric not in BY_KIND[kind]:
-        raise UserError(f"{path}: metric {metric!r}; a task of kind {kind} has {', '.join(BY_KIND[kind])}.")
-    if kind == "choice" and not (definition.get("choices") or definition.get("choices_from")):
-        raise UserError(f"{path}: kind choice needs `choices: [...]` or `choices_from: FIELD`.")
-    for needed, whom in (("database", kind == "sql"), ("schema", kind == "json"), ("rules", "rules_kept" in metric)):
-        if whom and not definition.get(needed):
-            raise UserError(f"{path}: {metric} needs `{needed}: FILE`.")
-
-
-def _file(homes: tuple[Path, ...], definition: Mapping[str, Any], field: str) -> Path | None:
-    return _find(homes, field, definition[field]) if definition.get(field) else None
+def _file(homes: tuple[Path, ...], field: str, name: str | None) -> Path | None:
+    return _find(homes, field, name) if name else None
 
 
 def _find(homes: tuple[Path, ...], field: str, name: str) -> Path:
@@ -172,7 +129,7 @@ def _find(homes: tuple[Path, ...], field: str, name: str) -> Path:
     raise UserError(f"{homes[0] / 'task.yaml'}: {field} {name!r}: no such file beside it.")
 
 
-def _read_schema(path: Path) -> dict[str, Any]:
+def _read_schema(path: Path) -> Mapping[str, Any]:
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as cause:
@@ -182,36 +139,35 @@ def _read_schema(path: Path) -> dict[str, Any]:
     return schema
 
 
-def _read_rows(
-    homes: tuple[Path, ...], definition: Mapping[str, Any], source_path: Path | None
-) -> dict[str, list[_Row]]:
-    source = definition.get("source")
+def _read_rows(homes: tuple[Path, ...], definition: TaskDefinition, source_path: Path | None) -> dict[str, list[_Row]]:
     if source_path is not None and not source_path.is_dir():
         raise UserError(f"task.source.path={source_path}: no such folder.")
-    if source and source_path is None:
-        return _download(definition["name"], source)
+    if definition.source and source_path is None:
+        if not definition.source.hub or not definition.source.splits:
+            raise UserError(f"{homes[0] / 'task.yaml'}: source without hub and splits: give task.source.path=DIR.")
+        return _download(definition.name, definition.source)
     data = source_path or homes[0]
     taught = homes[-1] if len(homes) > 1 else data
     rows = {
         "train": _read_jsonl(taught / "train.jsonl", required=False),
         "validation": _read_jsonl(taught / "validation.jsonl", required=False),
         "test": _read_jsonl(data / "test.jsonl", required=True),
-        "corpus": _read_corpus(data, definition),
+        "corpus": _read_corpus(data, definition.corpus),
     }
-    return rows | ({"training_corpus": _read_corpus(taught, definition)} if taught != data else {})
+    return rows | ({"training_corpus": _read_corpus(taught, definition.corpus)} if taught != data else {})
 
 
-def _read_corpus(data: Path, definition: Mapping[str, Any]) -> list[_Row]:
+def _read_corpus(data: Path, name: str) -> list[_Row]:
     """The documents: corpus.jsonl where there is one, or the file or the folder of texts that the task names."""
-    path = data / definition.get("corpus", "corpus.jsonl")
+    path = data / name
     if path.is_dir():
         return [_Row(str(path / row["id"]), row) for row in read_documents(path)]
-    if "corpus" in definition and not path.exists():
+    if name != _CORPUS and not path.exists():
         raise UserError(f"{path}: no such file or folder (task.yaml: corpus).")
     return _read_jsonl(path, required=False)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[Mapping[str, Any]]:
     """The rows of a JSONL file, each with an id; UserError with file and line where one is malformed."""
     return [row.data for row in _read_jsonl(path, required=True)]
 
@@ -221,24 +177,14 @@ def _read_jsonl(path: Path, *, required: bool) -> list[_Row]:
         if required:
             raise UserError(f"{path}: no such file; a task folder needs at least test.jsonl.")
         return []
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{path}:{number}"
-        try:
-            data = json.loads(line)
-        except json.JSONDecodeError as cause:
-            raise UserError(f"{place}: not JSON: {cause.msg} at column {cause.colno}.") from cause
-        if not isinstance(data, dict):
-            raise UserError(f"{place}: a row is a JSON object, this is a {type(data).__name__}.")
-        if data.get("id") in (None, ""):
-            raise UserError(f"{place}: the row has no id; every row needs a unique one.")
-        rows.append(_Row(place, data))
+    rows = [_Row(f"{path}:{number}", data) for number, data in numbered_objects(path)]
+    for row in rows:
+        if row.data.get("id") in (None, ""):
+            raise UserError(f"{row.place}: the row has no id; every row needs a unique one.")
     return rows
 
 
-def _download(name: str, source: Mapping[str, Any]) -> dict[str, list[_Row]]:
+def _download(name: str, source: Source) -> dict[str, list[_Row]]:
     """Rows from the hub, through the datasets library, mapped to rows with ids by the source's own fields."""
     from harness.tasks.hub_dataset import download_rows
 
@@ -246,9 +192,10 @@ def _download(name: str, source: Mapping[str, Any]) -> dict[str, list[_Row]]:
     return {split: [_Row(f"{name} {split} row {i}", row) for i, row in enumerate(rows[split])] for split in rows}
 
 
-def _examples(rows: Iterable[_Row], definition: Mapping[str, Any]) -> tuple[Example, ...]:
-    templates = {name: _compile(definition[name], name) for name in ("prompt", "answer", "query") if name in definition}
-    templates["choices"] = [_compile(c, "choices") if "{" in str(c) else str(c) for c in definition.get("choices", [])]
+def _examples(rows: Iterable[_Row], definition: TaskDefinition) -> tuple[Example, ...]:
+    texts = {"prompt": definition.prompt, "answer": definition.answer, "query": definition.query}
+    templates = {name: _compile(text, name) for name, text in texts.items() if text is not None}
+    templates["choices"] = [_compile(str(c), "choices") if "{" in str(c) else str(c) for c in definition.choices]
     return tuple(_example(row, definition, templates) for row in rows)
 
 
@@ -259,7 +206,7 @@ def _compile(text: str, field: str) -> Any:
         raise UserError(f"task.yaml: {field}: not a Jinja template: {_one_line(cause)}") from cause
 
 
-def _example(row: _Row, definition: Mapping[str, Any], templates: Mapping[str, Any]) -> Example:
+def _example(row: _Row, definition: TaskDefinition, templates: Mapping[str, Any]) -> Example:
     rendered = {name: _render(template, name, row) for name, template in templates.items() if name != "choices"}
     choices = _choices(row, definition, templates["choices"])
     if choices and rendered["answer"] not in choices:
@@ -271,10 +218,10 @@ def _example(row: _Row, definition: Mapping[str, Any], templates: Mapping[str, A
         answers=_answers(row, definition, rendered["answer"]),
         choices=choices,
         query=rendered.get("query", rendered["prompt"]),
-        evidence=_as_strings(row.data.get(definition.get("evidence", ""), ())),
+        evidence=_as_strings(row.data.get(definition.evidence, ())),
         slice=row.data.get("slice"),
         cluster=row.data.get("cluster"),
-        outdated=_as_strings(row.data.get(definition.get("outdated_field", ""), ())),
+        outdated=_as_strings(row.data.get(definition.outdated_field, ())),
         row=row.data,
     )
 
@@ -286,19 +233,19 @@ def _render(template: Any, name: str, row: _Row) -> str:
         raise UserError(f"{row.place}: the template {name!r} fails: {_one_line(cause)}") from cause
 
 
-def _choices(row: _Row, definition: Mapping[str, Any], fixed: list[Any]) -> tuple[str, ...]:
-    if definition["kind"] != "choice":
+def _choices(row: _Row, definition: TaskDefinition, fixed: list[Any]) -> tuple[str, ...]:
+    if definition.kind != "choice":
         return ()
-    if field := definition.get("choices_from"):
+    if field := definition.choices_from:
         if field not in row.data:
             raise UserError(f"{row.place}: no field {field!r}, from which the choices come.")
         return _as_strings(row.data[field])
     return tuple(choice if isinstance(choice, str) else _render(choice, "choices", row) for choice in fixed)
 
 
-def _answers(row: _Row, definition: Mapping[str, Any], answer: str) -> tuple[str, ...]:
+def _answers(row: _Row, definition: TaskDefinition, answer: str) -> tuple[str, ...]:
     """All accepted answers: the row's field that `answers_field` names, the taught one always among them."""
-    accepted = _as_strings(row.data.get(definition.get("answers_field", ""), ()))
+    accepted = _as_strings(row.data.get(definition.answers_field, ()))
     return tuple(dict.fromkeys((answer, *accepted)))
 
 
@@ -323,9 +270,9 @@ def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
             seen[str(row.data["id"])] = row.place
 
 
-def _sha256(definition: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
+def _sha256(values: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
     """Content hash that does not depend on where the rows came from."""
-    shown = {name: value for name, value in definition.items() if name not in ("source", "twin", "predicted")}
+    shown = {name: value for name, value in values.items() if name not in ("source", "twin", "predicted")}
     rows = {split: [row.data for row in raw[split]] for split in raw}
     files = [beside.schema, beside.databases, [repr(rule) for rule in beside.rules]]
     parts = [shown, beside.instructions, rows, *([files] if any(files) else [])]

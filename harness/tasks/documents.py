@@ -39,7 +39,7 @@ class Passage:
         return f"{self.title}: {self.text}" if self.title else self.text
 
 
-def read_documents(folder: Path) -> list[dict[str, Any]]:
+def read_documents(folder: Path) -> list[dict[str, str]]:
     """Every text and Markdown file below a folder as a corpus row: its path the id, its first heading the title."""
     rows = []
     for path in sorted(folder.rglob("*")):

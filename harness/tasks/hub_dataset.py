@@ -25,6 +25,7 @@ from typing import Any
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UserError
+from harness.tasks.task_yaml import CorpusFields, Cut, Group, Source
 
 Row = dict[str, Any]
 _JINJA = ImmutableSandboxedEnvironment()
@@ -32,72 +33,71 @@ _JINJA.filters["without"] = lambda text, pattern: re.sub(pattern, "", text)
 _JINJA.filters["findall"] = lambda text, pattern: re.findall(pattern, text)
 
 
-def download_rows(name: str, source: Mapping[str, Any]) -> dict[str, list[Row]]:
+def download_rows(name: str, source: Source) -> dict[str, list[Row]]:
     """Rows for train, validation, test and corpus; UserError where there is neither a network nor a filled cache."""
     read: dict[str, list[Row]] = {}
-    for split, wanted in source["splits"].items():
+    for split, wanted in source.splits.items():
         loaded = _load(name, source, wanted)
         read[split] = [_row(row, source, loaded, f"{split}-{i}") for i, row in enumerate(loaded)]
     rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []} | _divided(read, source)
-    if group := source.get("group"):
-        rows |= {split: _grouped(rows[split], group) for split in group["splits"]}
-    mapping = source.get("corpus")
-    return rows | {"corpus": _corpus(rows, mapping) if mapping else []}
+    if group := source.group:
+        rows |= {split: _grouped(rows[split], group) for split in group.splits}
+    return rows | {"corpus": _corpus(rows, source.corpus) if source.corpus else []}
 
 
-def _divided(read: dict[str, list[Row]], source: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _divided(read: dict[str, list[Row]], source: Source) -> dict[str, list[Row]]:
     """The splits that the hub lacks, by the task's stated rule."""
-    if held := source.get("hold_out"):
-        every, rows = int(held["every"]), read["train"]
+    if source.hold_out:
+        every, rows = source.hold_out.every, read["train"]
         kept = [row for i, row in enumerate(rows) if i % every]
         return read | {"train": kept, "validation": rows[::every]}
-    if cut := source.get("cut"):
+    if cut := source.cut:
         divided: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
         for row in read["all"]:
-            divided[_split_of(str(row[cut["by"]]), cut)].append(row)
+            divided[_split_of(str(row[cut.by]), cut)].append(row)
         return divided
     return read
 
 
-def _grouped(rows: list[Row], group: Mapping[str, Any]) -> list[Row]:
+def _grouped(rows: list[Row], group: Group) -> list[Row]:
     """One row for each value of a field, the first; what the others say in some fields is collected in lists."""
     grouped: dict[Any, Row] = {}
     for row in rows:
-        first = grouped.setdefault(row[group["by"]], {**row, **{field: [] for field in group["collect"]}})
-        for field, source in group["collect"].items():
+        first = grouped.setdefault(row[group.by], {**row, **{field: [] for field in group.collect}})
+        for field, source in group.collect.items():
             first[field].append(row[source])
     return list(grouped.values())
 
 
-def _split_of(value: str, cut: Mapping[str, Any]) -> str:
+def _split_of(value: str, cut: Cut) -> str:
     """A split by where a value's hash falls in [0, 1): the same for every row with that value."""
     at = int(hashlib.sha256(value.encode()).hexdigest()[:8], 16) / 2**32
-    if at < cut["train"]:
+    if at < cut.train:
         return "train"
-    return "validation" if at < cut["train"] + cut["validation"] else "test"
+    return "validation" if at < cut.train + cut.validation else "test"
 
 
-def _load(name: str, source: Mapping[str, Any], split: str) -> Any:
+def _load(name: str, source: Source, split: str) -> Any:
     import datasets
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # each of its retries would be a line
     try:
-        return datasets.load_dataset(source["hub"], source.get("config"), split=split, revision=source.get("revision"))
+        return datasets.load_dataset(source.hub, source.config, split=split, revision=source.revision)
     except Exception as cause:  # the library raises whatever its network stack raises
         raise UserError(
-            f"task={name}: {source['hub']} could not be loaded from the hub ({type(cause).__name__}). "
+            f"task={name}: {source.hub} could not be loaded from the hub ({type(cause).__name__}). "
             f"Without a network, give a local copy: task.source.path=DIR with train|validation|test.jsonl."
         ) from cause
 
 
-def _row(row: Mapping[str, Any], source: Mapping[str, Any], loaded: Any, number: str) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], source: Source, loaded: Any, number: str) -> Row:
     names = {field: getattr(feature, "names", None) for field, feature in loaded.features.items()}
     values = dict(row) | {"labels": names.get("label"), "names": names}
-    made = {field: _value(template, values) for field, template in source.get("fields", {}).items()}
+    made = {field: _value(template, values) for field, template in source.fields.items()}
     row = {"id": str(row.get("id", number)), **{k: v for k, v in row.items() if k != "id"}, **made}
-    if mapping := source.get("corpus"):
-        row["doc_id"] = _document_id(row[mapping["text"]])
+    if source.corpus:
+        row["doc_id"] = _document_id(row[source.corpus.text])
     return row
 
 
@@ -106,12 +106,12 @@ def _value(template: str, values: Mapping[str, Any]) -> Any:
     return _JINJA.compile_expression(template)(**values)
 
 
-def _corpus(rows: Mapping[str, list[dict[str, Any]]], mapping: Mapping[str, str]) -> list[dict[str, Any]]:
+def _corpus(rows: Mapping[str, list[Row]], fields: CorpusFields) -> list[Row]:
     passages = {
         row["doc_id"]: {
             "id": row["doc_id"],
-            "title": row.get(mapping.get("title", ""), ""),
-            "text": row[mapping["text"]],
+            "title": row.get(fields.title, ""),
+            "text": row[fields.text],
         }
         for split in ("train", "validation", "test")
         for row in rows[split]

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import msgspec
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UserError
+from harness.typed import read_yaml, typed
 
 _CHECKS = ("matches", "lacks", "most_words")
 _JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
@@ -62,10 +63,7 @@ def _template(text: str) -> Any:
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
     """The rules in a file; UserError with the file and the rule's name or number where one is malformed."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as cause:
-        raise UserError(f"{path}: cannot be read as YAML: {' '.join(str(cause).split())}") from cause
+    raw = read_yaml(path)
     if not isinstance(raw, list) or not raw:
         raise UserError(f"{path}: expected a list of rules.")
     return tuple(as_rule(part, f"{path}: rule {_named(part, number)}") for number, part in enumerate(raw, start=1))
@@ -86,16 +84,25 @@ def _named(part: Any, number: int) -> str:
     return str(part.get("name", number)) if isinstance(part, dict) else str(number)
 
 
+class _Written(msgspec.Struct, forbid_unknown_fields=True):
+    """A rule as it is written."""
+
+    name: str
+    about: str = ""
+    when: str | None = None
+    matches: str | None = None
+    lacks: str | None = None
+    most_words: int | str | None = None
+
+
 def as_rule(part: Any, place: str) -> Rule:
     """One rule from its data; UserError with the place where it is malformed."""
-    if not isinstance(part, dict) or "name" not in part:
-        raise UserError(f"{place}: a rule has a name and one of {', '.join(_CHECKS)}.")
-    if unknown := set(part) - {"name", "about", "when", *_CHECKS}:
-        raise UserError(f"{place}: unknown field {min(unknown)!r}.")
-    given = [check for check in _CHECKS if check in part]
+    written = typed(part, _Written, f"{place}: ")
+    given = [(check, value) for check in _CHECKS if (value := getattr(written, check)) is not None]
     if len(given) != 1:
         raise UserError(f"{place}: expected exactly one of {', '.join(_CHECKS)}.")
-    rule = Rule(str(part["name"]), str(part.get("about", "")), part.get("when"), given[0], str(part[given[0]]))
+    ((check, value),) = given
+    rule = Rule(written.name, written.about, written.when, check, str(value))
     try:
         _template(rule.value)
         if rule.when is not None:
