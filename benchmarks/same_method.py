@@ -19,10 +19,10 @@ from collections import Counter
 import numpy as np
 
 from harness import stats
-from harness.check.cells import only_cell, select
 from harness.check.gate import judge
 from harness.check.paired import Paired, pair, weigh
 from harness.check.plan import Gate
+from harness.check.selection import only_method, select
 from harness.records import measures
 
 DRAWS = 2000
@@ -34,7 +34,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=24)
     arguments.add_argument("--group", type=int, default=stats.FEWEST_SEEDS)
     arguments.add_argument("--results", default="results")
-    arguments.add_argument("--margin", type=float, default=Gate.margin)
+    arguments.add_argument("--margin", type=float, default=Gate().margin)
     chosen = arguments.parse_args()
     seeds = ",".join(map(str, range(chosen.seeds)))
     less = ["measure.latency_requests=0", "max_eval_examples=200"]
@@ -43,7 +43,7 @@ def main() -> None:
     named = [word for word in chosen.overrides if word.startswith("model=")]
     tasks = {}
     for task, runs in select(",".join([f"{chosen.results}/gate", *named])).items():
-        cell = only_cell("same_method", task, runs)
+        cell = only_method("same_method", task, runs)
         tasks[task] = measures.metric(cell.records[0]) or "", pair(cell, cell)
     for task, (_, paired) in tasks.items():
         print(f"{task}: {described(paired.candidate, chosen.group)}")

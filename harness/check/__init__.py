@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from harness.check.cells import Cell, Runs, only_cell, select
 from harness.check.comparable import obstacles
 from harness.check.gate import PASSES, Judgement, judge
 from harness.check.margins import Margins
@@ -23,8 +22,10 @@ from harness.check.outcome import Outcome, TaskOutcome
 from harness.check.paired import pair, weigh
 from harness.check.reasons import ended, reasons
 from harness.check.resources import Ratio, ratios
+from harness.check.selection import Runs, only_method, select
 from harness.errors import UserError
 from harness.records import measures
+from harness.records.methods import Method
 from harness.records.record import Record
 from harness.text import plain
 
@@ -55,29 +56,29 @@ def compare(
     if not shared:
         has = "; ".join(f"{side} has {', '.join(plain(task) for task in sorted(of))}" for side, of in sides.items())
         raise UserError(f"No task in common: {has}.")
-    cells = [[only_cell(side, task, of[task]) for side, of in sides.items()] for task in shared]
-    _refuse_the_same(cells)
-    tasks = [_look(task, sides[0], sides[1], margins, max_missing) for task, sides in zip(shared, cells, strict=True)]
+    methods = [[only_method(side, task, of[task]) for side, of in sides.items()] for task in shared]
+    _refuse_the_same(methods)
+    tasks = [_look(task, sides[0], sides[1], margins, max_missing) for task, sides in zip(shared, methods, strict=True)]
     evidence = [task.evidence for task in tasks if task.evidence]
     judgement = judge(evidence) if evidence else None
     tasks = list(_judged(tasks, judgement))
     compared = {task.task: (task.baseline, task.candidate) for task in tasks if task.verdict != "not_comparable"}
     found = ratios(compared, margins.resources)
-    seeds = {name: _fewest(sides[i] for sides in cells) for i, name in enumerate(("baseline", "candidate"))}
+    seeds = {name: _fewest(sides[i] for sides in methods) for i, name in enumerate(("baseline", "candidate"))}
     verdict = _verdict(tasks, judgement, found)
     whole = Outcome(baseline[0], candidate[0], verdict, tuple(tasks), judgement, tuple(found), seeds)
     alone = {side: sorted(set(of) - set(shared)) for side, of in sides.items()}
     return replace(whole, reasons=tuple(reasons(whole, alone)))
 
 
-def _refuse_the_same(cells: Sequence[Sequence[Cell]]) -> None:
-    for sides in cells:
-        ours, theirs = ({run.folder.resolve() for run in cell.runs} for cell in sides)
+def _refuse_the_same(methods: Sequence[Sequence[Method]]) -> None:
+    for sides in methods:
+        ours, theirs = ({run.folder.resolve() for run in method.runs} for method in sides)
         for folder in sorted(ours & theirs):
             raise UserError(f"--baseline and --candidate both select {folder}: choose different runs.")
 
 
-def _look(task: str, baseline: Cell, candidate: Cell, margins: Margins, max_missing: float) -> TaskOutcome:
+def _look(task: str, baseline: Method, candidate: Method, margins: Margins, max_missing: float) -> TaskOutcome:
     """What one task shows by itself."""
     remarks = [f"a run of the {side} ended: {ended(r)}" for side, r in _ended(baseline, candidate)]
     metric = next((measures.metric(r) for r in (*baseline.records, *candidate.records)), None)
@@ -88,7 +89,7 @@ def _look(task: str, baseline: Cell, candidate: Cell, margins: Margins, max_miss
         return replace(bare, verdict="not_comparable", remarks=(*found, *remarks))
     paired = pair(baseline, candidate)
     excess = paired.share_missing > max_missing
-    without = [str(run.folder) for cell in (baseline, candidate) for run in cell.without_predictions]
+    without = [str(run.folder) for method in (baseline, candidate) for run in method.without_predictions]
     remarks += [f"no predictions beside the record in {plain(folder, 300)}" for folder in without]
     if excess and paired.asked:
         allowed = f"more than the {max_missing * 100:.3g} % that may"
@@ -100,9 +101,9 @@ def _look(task: str, baseline: Cell, candidate: Cell, margins: Margins, max_miss
     return replace(bare, margin=margin, paired=paired, evidence=evidence, remarks=tuple(remarks))
 
 
-def _ended(baseline: Cell, candidate: Cell) -> Iterator[tuple[str, Record]]:
-    for side, cell in (("candidate", candidate), ("baseline", baseline)):
-        yield from ((side, record) for record in cell.ended)
+def _ended(baseline: Method, candidate: Method) -> Iterator[tuple[str, Record]]:
+    for side, method in (("candidate", candidate), ("baseline", baseline)):
+        yield from ((side, record) for record in method.ended)
 
 
 def _judged(tasks: Sequence[TaskOutcome], judgement: Judgement | None) -> Iterator[TaskOutcome]:
@@ -132,5 +133,5 @@ def _verdict(tasks: Sequence[TaskOutcome], judgement: Judgement | None, resource
     return "inconclusive" if unknown and said in PASSES else said
 
 
-def _fewest(cells: Iterator[Cell]) -> int | None:
-    return min((seeds for cell in cells if (seeds := cell.seeds) is not None), default=None)
+def _fewest(methods: Iterator[Method]) -> int | None:
+    return min((seeds for method in methods if (seeds := method.seeds) is not None), default=None)

@@ -6,11 +6,11 @@ with the same settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product, zip_longest
 
-from harness.check.cells import Cell
 from harness.records import measures
+from harness.records.methods import Method
 from harness.records.prediction import Prediction
 from harness.records.reading import flatten
 from harness.records.record import Record
@@ -19,10 +19,10 @@ from harness.text import plain
 
 SHOWN = 40  # characters of two prompts around the place where they part
 _CHANGES_NOTHING = ("about",)
-Rows = dict[str, Prediction]
+Rows = Mapping[str, Prediction]
 
 
-def obstacles(baseline: Cell, candidate: Cell) -> list[str]:
+def obstacles(baseline: Method, candidate: Method) -> list[str]:
     """Why the two must not be compared, a sentence each; empty where they may be."""
     facts: dict[str, Callable[[Record], object]] = {
         "data": measures.data_hash,
@@ -38,8 +38,8 @@ def obstacles(baseline: Cell, candidate: Cell) -> list[str]:
     return found or [*_prompts(baseline, candidate), *_scorers(baseline, candidate)]
 
 
-def _differing(name: str, fact: Callable[[Record], object], baseline: Cell, candidate: Cell) -> str | None:
-    ours, theirs = ({fact(record) for record in cell.records} for cell in (candidate, baseline))
+def _differing(name: str, fact: Callable[[Record], object], baseline: Method, candidate: Method) -> str | None:
+    ours, theirs = ({fact(record) for record in method.records} for method in (candidate, baseline))
     if len(ours | theirs) < 2:
         return None
     return f"other {name}: the baseline has {_said(theirs)}, the candidate {_said(ours)}"
@@ -49,7 +49,7 @@ def _said(values: set[object]) -> str:
     return " and ".join(sorted(plain("none" if value is None else value, 80) for value in values))
 
 
-def _base_settings(baseline: Cell, candidate: Cell) -> Iterator[str]:
+def _base_settings(baseline: Method, candidate: Method) -> Iterator[str]:
     """The base model's settings (id, revision, package, precision), one by one."""
     known = [dict(flatten(r.config.get("model") or {})) for r in (*baseline.records, *candidate.records)]
     for name in sorted({name for settings in known for name in settings} - set(_CHANGES_NOTHING)):
@@ -62,7 +62,7 @@ def _setting(record: Record, name: str) -> str | None:
     return dict(flatten(record.config.get("model") or {})).get(name)
 
 
-def _prompts(baseline: Cell, candidate: Cell) -> Iterator[str]:
+def _prompts(baseline: Method, candidate: Method) -> Iterator[str]:
     """Items that were asked otherwise though the context is the same."""
     for ours, theirs in _pairs(baseline, candidate, same_context=True):
         changed = [item for item in ours.keys() & theirs.keys() if _asked_otherwise(ours[item], theirs[item])]
@@ -76,7 +76,7 @@ def _prompts(baseline: Cell, candidate: Cell) -> Iterator[str]:
             return
 
 
-def _scorers(baseline: Cell, candidate: Cell) -> Iterator[str]:
+def _scorers(baseline: Method, candidate: Method) -> Iterator[str]:
     """The same answer to the same item has to have the same score."""
     for ours, theirs in _pairs(baseline, candidate, same_context=False):
         changed = [item for item in ours.keys() & theirs.keys() if _judged_otherwise(ours[item], theirs[item])]
@@ -90,8 +90,8 @@ def _scorers(baseline: Cell, candidate: Cell) -> Iterator[str]:
             return
 
 
-def _pairs(baseline: Cell, candidate: Cell, *, same_context: bool) -> Iterator[tuple[Rows, Rows]]:
-    sides = (zip(cell.records, cell.rows, strict=True) for cell in (candidate, baseline))
+def _pairs(baseline: Method, candidate: Method, *, same_context: bool) -> Iterator[tuple[Rows, Rows]]:
+    sides = (zip(method.records, method.predictions, strict=True) for method in (candidate, baseline))
     for (record, rows), (other, others) in product(*sides):
         if not same_context or _context(record) == _context(other):
             yield rows, others

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.check.cells import Cell
 from harness.check.gate import Evidence, Judgement
 from harness.check.paired import Paired
 from harness.check.resources import Ratio
+from harness.records.methods import Method
 from harness.stats import FEWEST_SEEDS
 
 EXIT_CODES = {"better": 0, "no_worse": 0, "worse": 1, "inconclusive": 3, "not_comparable": 4}
@@ -20,8 +20,8 @@ class TaskOutcome:
 
     task: str
     metric: str | None
-    baseline: Cell
-    candidate: Cell
+    baseline: Method
+    candidate: Method
     verdict: str
     margin: float | None = None
     paired: Paired | None = None

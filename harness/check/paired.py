@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness import stats
-from harness.check.cells import Cell
 from harness.check.gate import Evidence, bounded
 from harness.records import scores
+from harness.records.methods import Method
 from harness.records.scores import ScoreMatrix
 from harness.stats import Floats
 from harness.tasks.metrics import HIGHER_IS_BETTER
@@ -40,8 +40,8 @@ class Paired:
         return self.missing / self.asked if self.asked else 1.0
 
 
-def pair(baseline: Cell, candidate: Cell) -> Paired:
-    asked = {item for cell in (candidate, baseline) for rows in cell.rows for item in rows}
+def pair(baseline: Method, candidate: Method) -> Paired:
+    asked = {item for method in (candidate, baseline) for rows in method.predictions for item in rows}
     sides = {"candidate": candidate.finished, "baseline": baseline.finished}
     read = {side: [scores.read(run) for run in runs] for side, runs in sides.items()}
     known = {side: [run for run in runs if run] for side, runs in read.items() if all(runs)}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from harness.check.cells import Cell
 from harness.check.gate import Evidence, items_needed, seeds_needed
 from harness.check.outcome import Outcome, TaskOutcome
 from harness.records import measures
+from harness.records.methods import Method
 from harness.records.record import Failure, Record
 from harness.stats import FEWEST_SEEDS, LEVEL
 from harness.text import plain
@@ -93,17 +93,17 @@ def _notes(tasks: Sequence[TaskOutcome]) -> Iterator[str]:
         yield f"{note} ({', '.join(names)})."
 
 
-def _unequal(baseline: Cell, candidate: Cell) -> Iterator[str]:
+def _unequal(baseline: Method, candidate: Method) -> Iterator[str]:
     for what, read in (("labelled rows", _rows), ("commit of harness", _commit), ("versions", _versions)):
-        ours, theirs = (set().union(*map(read, cell.records)) for cell in (candidate, baseline))
+        ours, theirs = (set().union(*map(read, method.records)) for method in (candidate, baseline))
         if ours and theirs and ours != theirs:
             before, after = (
                 ", ".join(sorted(map(plain, side))) or "the same" for side in (theirs - ours, ours - theirs)
             )
             yield f"Other {what}: baseline {before}, candidate {after}"
-    for cell in (baseline, candidate):
-        if cell.seeds and max(measures.tries(record) for record in cell.records) < 2:
-            yield f"The learning rate of {plain(cell.name)} was not chosen among several on validation"
+    for method in (baseline, candidate):
+        if method.seeds and max(measures.tries(record) for record in method.records) < 2:
+            yield f"The learning rate of {plain(method.name)} was not chosen among several on validation"
 
 
 def _rows(record: Record) -> set[str]:

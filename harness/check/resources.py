@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import stats
-from harness.check.cells import Cell
 from harness.records import measures
+from harness.records.methods import Method
 from harness.records.record import Record
 from harness.stats import FEWEST_SEEDS, Comparison
 from harness.text import plain
@@ -62,18 +62,20 @@ class Ratio:
         return not self.undecided
 
 
-def ratios(pairs: Mapping[str, tuple[Cell, Cell]], margins: Mapping[str, float]) -> list[Ratio]:
+def ratios(pairs: Mapping[str, tuple[Method, Method]], margins: Mapping[str, float]) -> list[Ratio]:
     """Every figure over the tasks, baseline first in each pair."""
     return [_ratio(figure, pairs, margins[figure.name]) for figure in FIGURES]
 
 
-def _ratio(figure: Figure, pairs: Mapping[str, tuple[Cell, Cell]], margin: float) -> Ratio:
-    sides = {task: tuple(_values(figure, cell) for cell in pair) for task, pair in pairs.items()}
+def _ratio(figure: Figure, pairs: Mapping[str, tuple[Method, Method]], margin: float) -> Ratio:
+    sides = {task: tuple(_values(figure, method) for method in pair) for task, pair in pairs.items()}
     measured = {task: pair for task, pair in pairs.items() if all(sides[task])}
     if not measured:
         return Ratio(figure, None, None, None, margin, "inconclusive", None, ("not measured on both sides",))
     disturbances = sorted({said for baseline, candidate in measured.values() for said in _other(baseline, candidate)})
-    disturbances += sorted({said for pair in measured.values() for cell in pair for said in _disturbed(figure, cell)})
+    disturbances += sorted(
+        {said for pair in measured.values() for method in pair for said in _disturbed(figure, method)}
+    )
     found, over = _pooled(figure, measured)
     few = min(len(values) for task in measured for values in sides[task])
     undecided = [*disturbances]
@@ -84,8 +86,8 @@ def _ratio(figure: Figure, pairs: Mapping[str, tuple[Cell, Cell]], margin: float
     return Ratio(figure, math.exp(found.value), low, high, margin, said, over, tuple(undecided))
 
 
-def _values(figure: Figure, cell: Cell) -> list[float]:
-    return [value for record in cell.records if (value := figure.read(record))]
+def _values(figure: Figure, method: Method) -> list[float]:
+    return [value for record in method.records if (value := figure.read(record))]
 
 
 def _better(found: Comparison) -> stats.Interval:
@@ -93,7 +95,7 @@ def _better(found: Comparison) -> stats.Interval:
     return stats.Interval(-found.value, -found.high, -found.low, found.n)
 
 
-def _pooled(figure: Figure, pairs: Mapping[str, tuple[Cell, Cell]]) -> tuple[Comparison, str | None]:
+def _pooled(figure: Figure, pairs: Mapping[str, tuple[Method, Method]]) -> tuple[Comparison, str | None]:
     """The mean over tasks of the logarithm of the ratio, and what its interval is over."""
     for over, spread in (("seeds", _over_seeds), ("requests", _over_requests)):
         found = [spread(figure, *pair) for pair in pairs.values()]
@@ -104,17 +106,17 @@ def _pooled(figure: Figure, pairs: Mapping[str, tuple[Cell, Cell]]) -> tuple[Com
     return Comparison(value, -math.inf, math.inf, len(means), 1.0, math.inf, "none"), None
 
 
-def _over_seeds(figure: Figure, baseline: Cell, candidate: Cell) -> Comparison | None:
+def _over_seeds(figure: Figure, baseline: Method, candidate: Method) -> Comparison | None:
     ours, theirs = _values(figure, candidate), _values(figure, baseline)
     if min(len(ours), len(theirs)) < 2:
         return None
     return stats.unpaired(np.log(ours), np.log(theirs))
 
 
-def _over_requests(figure: Figure, baseline: Cell, candidate: Cell) -> Comparison | None:
+def _over_requests(figure: Figure, baseline: Method, candidate: Method) -> Comparison | None:
     if figure.name != "latency_ms":
         return None
-    sides = [_requests(cell.records) for cell in (candidate, baseline)]
+    sides = [_requests(method.records) for method in (candidate, baseline)]
     if any(side is None for side in sides):
         return None
     (ours, error, n), (theirs, other_error, other_n) = (side for side in sides if side is not None)
@@ -134,20 +136,20 @@ def _log_mean(values: Sequence[float]) -> float:
     return float(np.log(values).mean())
 
 
-def _other(baseline: Cell, candidate: Cell) -> Iterator[str]:
+def _other(baseline: Method, candidate: Method) -> Iterator[str]:
     """Hardware that differs, of all runs of both."""
     for what, read in (
         ("hardware", measures.hardware),
         ("kind of device", measures.device_kind),
         ("kind of memory reading", measures.memory_kind),
     ):
-        ours, theirs = ({read(record) for record in cell.records} for cell in (candidate, baseline))
+        ours, theirs = ({read(record) for record in method.records} for method in (candidate, baseline))
         if len(ours | theirs) > 1:
             names = (" and ".join(sorted(plain(value) for value in side)) for side in (theirs, ours))
             yield "other {}: the baseline ran on {}, the candidate on {}".format(what, *names)
 
 
-def _disturbed(figure: Figure, cell: Cell) -> Iterator[str]:
-    for record in cell.records:
+def _disturbed(figure: Figure, method: Method) -> Iterator[str]:
+    for record in method.records:
         for remark in measures.contaminated(record).get(figure.disturbed, ()):
             yield f"contaminated: {plain(remark)}"

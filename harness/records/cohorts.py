@@ -17,16 +17,12 @@ import msgspec
 from harness.errors import UserError
 from harness.records import measures, seeds
 from harness.records.index import Key
-from harness.records.reading import StoredRecord, flatten
+from harness.records.methods import Method, methods
+from harness.records.reading import StoredRecord
 from harness.records.record import Record, Score
 from harness.stats import Estimate
 
 T = TypeVar("T")
-
-# Settings in which two runs of one method may differ; the difference becomes part of the row's name.
-VARIED = ("context.", "adaptation.", "training.", "max_train_examples")
-# What those settings hold anyway or what the label says already.
-NAMED = (".r", "._target_", "lora_alpha", "seed")
 
 
 @dataclass(frozen=True)
@@ -145,69 +141,22 @@ def _order(row: Row) -> tuple[bool, bool, float, str, int]:
 
 
 def _rows(stored: Sequence[StoredRecord]) -> Iterator[Row]:
-    """Runs by their label, then by the settings in which runs of one label differ."""
-    labelled: dict[str, list[StoredRecord]] = {}
-    for run in stored:
-        labelled.setdefault(run.record.label, []).append(run)
-    for label, runs in labelled.items():
-        yield from _of_label(label, runs)
+    for method in methods(stored):
+        yield from _of_method(method)
 
 
-def _of_label(label: str, runs: list[StoredRecord]) -> Iterator[Row]:
-    settings = _settings(runs)
-    # A run that crashed early may have no configuration; that is no difference in settings.
-    known = [own for own in settings if own]
-    varied = [n for n in sorted({n for own in known for n in own}) if len({own.get(n) for own in known}) > 1]
-    cells: dict[str, list[StoredRecord]] = {}
-    variants: dict[str, dict[str, str]] = {}
-    for run, own in zip(runs, settings, strict=True):
-        variant = {name: own[name] for name in varied if name in own}
-        name = label + (f" ({', '.join(f'{n}={value}' for n, value in variant.items())})" if variant else "")
-        cells.setdefault(name, []).append(run)
-        variants[name] = variant
-    for name, members in cells.items():
-        yield from _of_cell(name, variants[name], members)
-
-
-def _of_cell(name: str, variant: Mapping[str, str], members: list[StoredRecord]) -> Iterator[Row]:
+def _of_method(method: Method) -> Iterator[Row]:
     """Its seeds together; apart what has no quality, and runs of one seed, which must differ in what has no name."""
-    measured = [run for run in members if measures.quality(run.record)]
-    times, measured_times = (Counter(run.record.seed for run in some) for some in (members, measured))
+    measured = [run for run in method.runs if measures.quality(run.record)]
+    times, measured_times = (Counter(run.record.seed for run in some) for some in (method.runs, measured))
     together = [run for run in measured if measured_times[run.record.seed] == 1]
     if together:
-        yield Row.of(name, variant, together)
-    for run in members:
+        yield Row.of(method.name, method.variant, together)
+    for run in method.runs:
         if run not in together:
             said = [f"seed {run.record.seed}"] if len(times) > 1 else []
             said += [f"run {run.record.run_id}"] if times[run.record.seed] > 1 else []
-            yield Row.of(name + (f" ({', '.join(said)})" if said else ""), variant, [run])
-
-
-def _settings(runs: list[StoredRecord]) -> list[dict[str, str]]:
-    """What each run was set to, as far as runs of one method may differ in it.
-
-    A rate that another seed has chosen from a list is one choice from that list. Runs of several results folders differ
-    in that.
-    """
-    found = [{n: value for n, value in flatten(run.record.config) if _varied(n)} for run in runs]
-    rate = "training.learning_rate"
-    chosen = {
-        (run.record.training and run.record.training.learning_rate): own[rate]
-        for run, own in zip(runs, found, strict=True)
-        if measures.tries(run.record) > 1 and rate in own
-    }
-    for run, own in zip(runs, found, strict=True):
-        used = run.record.training and run.record.training.learning_rate
-        if used in chosen:
-            own[rate] = chosen[used]
-    if len({run.root for run in runs}) > 1:
-        for run, own in zip(runs, found, strict=True):
-            own |= {"results": run.root.as_posix()} if run.record.config else {}
-    return found
-
-
-def _varied(name: str) -> bool:
-    return name.startswith(VARIED) and not name.endswith(NAMED)
+            yield Row.of(method.name + (f" ({', '.join(said)})" if said else ""), method.variant, [run])
 
 
 class _Baselines(msgspec.Struct):

@@ -23,7 +23,7 @@ from harness.text import MISSING, Table, markdown
 
 
 @dataclass(frozen=True)
-class Cell:
+class Scored:
     """A row of the table and its scores; shape (seeds, items)."""
 
     row: Row
@@ -46,8 +46,8 @@ class Cell:
 class Pair:
     """One cell minus another, with p corrected over all pairs of the cohort (Holm)."""
 
-    first: Cell
-    second: Cell
+    first: Scored
+    second: Scored
     found: Comparison
     corrected: float
 
@@ -66,7 +66,7 @@ class Pair:
 class Comparisons:
     """All cells of a cohort that have scores, best first, and all pairs of them."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Scored, ...]
     pairs: tuple[Pair, ...]
     ids: tuple[str, ...]
     """Of the items, in the order of the cells' scores."""
@@ -82,7 +82,7 @@ class Comparisons:
         matrix = ScoreMatrix.of({row.name: own for row, own in read})
         if matrix is None:
             return cls((), (), ())
-        cells = [Cell(row, matrix.scores[row.name]) for row, own in read if own]
+        cells = [Scored(row, matrix.scores[row.name]) for row, own in read if own]
         cells.sort(key=lambda cell: (-cell.quality, cell.name))
         found = [(a, b, matrix.compare(a.name, b.name)) for a, b in combinations(cells, 2)]
         corrected = stats.holm([comparison.p for _, _, comparison in found])
@@ -100,7 +100,7 @@ class Comparisons:
         """What would have been found four times in five, its level shared among all pairs."""
         return pair.found.smallest_of(len(self.pairs))
 
-    def alike(self, name: str) -> list[Cell]:
+    def alike(self, name: str) -> list[Scored]:
         """The cells that are not significantly different from one, if a difference could have been shown.
 
         By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.

@@ -14,7 +14,7 @@ import numpy as np
 from harness.records import scores
 from harness.records.prediction import Prediction
 from harness.records.scores import RIGHT
-from harness.report.comparisons import Cell, Comparisons
+from harness.report.comparisons import Comparisons, Scored
 from harness.text import MISSING, Table, code, markdown
 
 EXAMPLES = 3
@@ -39,14 +39,14 @@ def section(comparisons: Comparisons, chosen: str | None, *, examples: bool) -> 
         yield from _examples(comparisons, best)
 
 
-def _agreement(best: Cell, other: Cell) -> tuple[str, ...]:
+def _agreement(best: Scored, other: Scored) -> tuple[str, ...]:
     """Over all pairs of a seed of one and a seed of the other: a majority of seeds is no method that anybody ran."""
     one, two = ((cell.scores >= RIGHT).mean(0) for cell in (best, other))
     shares = [one * two, one * (1 - two), (1 - one) * two, (1 - one) * (1 - two)]
     return markdown(other.name), *(f"{float(np.mean(share)):.2f}" for share in shares)
 
 
-def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
+def _examples(comparisons: Comparisons, best: Scored) -> Iterator[str]:
     """The items whose scores differ most between methods; of equals, the first by id."""
     shown = [best, *(cell for cell in comparisons.cells if cell is not best)][:MOST]
     spread = np.array([cell.scores.mean(0) for cell in shown]).std(0)
@@ -61,7 +61,7 @@ def _examples(comparisons: Comparisons, best: Cell) -> Iterator[str]:
         yield Table(("method", "score", "answer", "passages"), tuple(rows)).without_empty_columns().markdown()
 
 
-def _first_run(cell: Cell) -> Mapping[str, Prediction]:
+def _first_run(cell: Scored) -> Mapping[str, Prediction]:
     run = next(run for run in cell.row.runs if scores.read(run))
     return {prediction.id: prediction for prediction in run.predictions()}
 

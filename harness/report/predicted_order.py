@@ -21,7 +21,7 @@ from harness.text import MISSING, Table, markdown, with_interval
 
 
 @dataclass(frozen=True)
-class Cell:
+class Measured:
     """A row of the table of methods."""
 
     name: str
@@ -35,8 +35,8 @@ class Cell:
 class Pair:
     """One cell predicted to be better than another, or (`at_least`) not worse."""
 
-    better: Cell
-    worse: Cell
+    better: Measured
+    worse: Measured
     at_least: bool
 
     @property
@@ -78,7 +78,7 @@ def section(cohort: Cohort) -> Iterator[str]:
         yield Table(headings, tuple(map(_listed, failed))).markdown()
 
 
-def predicted(chain: str, cells: list[Cell]) -> Iterator[Pair]:
+def predicted(chain: str, cells: list[Measured]) -> Iterator[Pair]:
     """The pairs of cells that a chain orders: every one of a group above every one of each later group.
 
     Cells with different numbers of labelled rows are not compared: no card speaks of that.
@@ -102,12 +102,12 @@ def _chains(cohort: Cohort) -> list[str]:
     return [str(chain) for chain in said] if isinstance(said, list) else [str(said)]
 
 
-def _cells(cohort: Cohort) -> Iterator[Cell]:
+def _cells(cohort: Cohort) -> Iterator[Measured]:
     """What was measured as its method says it."""
     for row in cohort.rows:
         quality = measures.quality(row.record)
         if quality and not _in_another_context(row):
-            yield Cell(row.name, row.record.method, row.variant.get("max_train_examples"), quality)
+            yield Measured(row.name, row.record.method, row.variant.get("max_train_examples"), quality)
 
 
 def _in_another_context(row: Row) -> bool:

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from harness.adaptation import peft_model
-from harness.check.cells import Runs
 from harness.check.plan import Gate, Plan, plan
+from harness.check.selection import Runs
 from harness.errors import NotApplicable, UserError
 from harness.records import results_folder
 from harness.records.reading import RECORD_FILE, StoredRecord, read_record
