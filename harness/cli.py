@@ -186,6 +186,7 @@ def estimate(
     as_json: AsJson = False,
 ) -> None:
     silent_libraries.silence()
+    from harness import quantities
     from harness.estimate import fitting, prediction, text
     from harness.progress import Progress
     from harness.sweep.compose import compositions
@@ -199,7 +200,7 @@ def estimate(
     if fit:
         if len(cells) > 1:
             raise UserError("--fit looks at one cell; choose one method.")
-        limit = prediction.bytes_of(fit)
+        limit = int(quantities.memory("--fit", fit))
         made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
         found, verdict = [made.found], f"{fit}: {made.what}"

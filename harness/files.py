@@ -41,13 +41,13 @@ def write(path: Path, text: str, *, flush: bool = True) -> None:
 
 
 @contextmanager
-def lock(results: Path, name: str) -> Iterator[None]:
-    """One at a time for a run or for trained weights; another process waits."""
-    folder = results / _LOCKS
+def lock(place: Path, name: str) -> Iterator[None]:
+    """One process at a time for what has this name in a folder of results or of the cache; another one waits."""
+    folder = place / _LOCKS
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as cause:
-        raise UserError(f"results={results}: cannot be written ({cause.strerror}).") from cause
+        raise UserError(f"{place}: cannot be written ({cause.strerror}).") from cause
     held = FileLock(folder / f"{slug(name)}.lock")
     try:
         held.acquire(timeout=0)

@@ -47,11 +47,6 @@ def cell(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value
 
 
-def slug(name: str) -> str:
-    """Lower-case letters, digits and dashes: a part of a file's name that cannot leave its folder."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "unnamed"
-
-
 MISSING = "–"  # noqa: RUF001  (an en dash, so that an empty cell does not look like a minus sign)
 
 

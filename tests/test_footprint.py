@@ -184,14 +184,6 @@ def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: in
     assert len(tried) == len(set(tried)) and len(tried) <= (4 if curve == "a line" else 18)
 
 
-def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
-    assert prediction.bytes_of("24GB") == 24564 * 2**20
-    assert prediction.bytes_of("10GiB") == 10 * 2**30
-    assert prediction.bytes_of("10 GB") == 10**10
-    with pytest.raises(UserError, match="--fit many"):
-        prediction.bytes_of("many")
-
-
 @pytest.mark.parametrize("learned", [4, TOKENS - 1])
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from harness import quantities
 from harness.decide import Limits, limits
 from harness.decide.choose import month_seconds
-from harness.decide.limits import BYTES, SECONDS, quantity
 from harness.errors import UserError
 from harness.records.reading import load_records
 from tests.deciding import answered, behaviour, first, only, said
@@ -88,16 +87,22 @@ def test_nothing_fits_is_exit_code_3_with_the_smallest_need(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "units", "expected"), [("24GB", BYTES, 24e9), ("1.5 GiB", BYTES, 1.5 * 2**30), ("200ms", SECONDS, 0.2)]
+    ("text", "bytes"),
+    [("24GB", 24564 * 2**20), ("24 GiB", 24 * 2**30), ("1.5 GiB", 1.5 * 2**30), ("2GB", 2e9), ("900mb", 9e8)],
 )
-def test_a_limit_is_a_number_with_a_unit(text: str, units: Any, expected: float) -> None:
-    assert quantity("--x", text, units) == expected
+def test_a_size_has_a_unit_and_that_of_a_common_gpu_is_what_its_driver_reports(text: str, bytes: float) -> None:
+    assert quantities.memory("--x", text) == bytes
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("200ms", 0.2), ("2h", 7200), ("1.5 min", 90)])
+def test_a_time_has_a_unit(text: str, seconds: float) -> None:
+    assert quantities.seconds("--x", text) == seconds
 
 
 @pytest.mark.parametrize("text", ["24", "GB", "1 lightyear", "-3GB"])
 def test_what_is_no_limit_is_said(text: str) -> None:
     with pytest.raises(UserError, match="expected a number with one of"):
-        quantity("--max-memory", text, BYTES)
+        quantities.memory("--max-memory", text)
 
 
 def test_the_nearest_is_the_one_that_breaks_its_limit_by_least(tmp_path: Path) -> None:

@@ -218,9 +218,9 @@ def test_a_broken_file_of_baselines_is_named(tmp_path: Path) -> None:
 
 
 def test_the_model_of_dequantised_weights_is_introduced_as_such(tmp_path: Path) -> None:
-    remark = "dequantised Q4_1"
-    assert remark in page_of(tmp_path / "q4", record())
-    assert remark not in page_of(tmp_path / "other", record(model="smollm2-135m"))
+    remark = "dequantised from a GGUF file"
+    assert remark in page_of(tmp_path / "q4", record(config={"model": {"source": "gguf_package"}}))
+    assert remark not in page_of(tmp_path / "other", record())
 
 
 def test_provenance_names_every_run_its_folder_and_the_command_that_makes_it(tmp_path: Path) -> None:

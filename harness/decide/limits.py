@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import inf, isfinite
 from typing import NamedTuple
 
+from harness import quantities
 from harness.errors import UserError
 from harness.records import measures
 from harness.records.costs import training_seconds
 from harness.records.record import Record
 from harness.text import short
 
-BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
 CHANGES = {"never": 0.0, "yearly": 1 / 12, "monthly": 1.0, "weekly": 52 / 12, "daily": 365 / 12}
 """How often facts change: times a month."""
-OFTEN = 1.0  # times a month, from which on facts do not belong into weights
+OFTEN = 1.0
+"""Times a month, from which on facts do not belong into weights."""
 _FROM_DOCUMENTS = ("rag", "oracle")
 
 
@@ -58,9 +57,9 @@ class Limits:
             if value is not None and not isfinite(value):
                 raise UserError(f"{option} {value}: expected a number.")
         return cls(
-            memory=quantity("--max-memory", max_memory, BYTES),
-            latency=quantity("--max-latency", max_latency, SECONDS),
-            training=quantity("--max-training", max_training, SECONDS),
+            memory=quantities.memory("--max-memory", max_memory) if max_memory else None,
+            latency=quantities.seconds("--max-latency", max_latency) if max_latency else None,
+            training=quantities.seconds("--max-training", max_training) if max_training else None,
             requests=requests_per_month,
             hour=gpu_hour,
             changes=frequency("--facts-change", facts_change),
@@ -109,17 +108,6 @@ def median_seconds(record: Record) -> float | None:
     merged = measures.merged_latency(record)
     milliseconds = measures.latency(record) if merged is None else merged
     return None if milliseconds is None else milliseconds / 1000
-
-
-def quantity(option: str, text: str | None, units: Mapping[str, float]) -> float | None:
-    """`24GB` or `200ms` in bytes or seconds; None of nothing; UserError where it is neither."""
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e\d+)?)\s*([A-Za-z]+)\s*", text)
-    unit = next((u for u in units if match and u.lower() == match[2].lower()), None)
-    if match is None or unit is None:
-        raise UserError(f"{option} {text}: expected a number with one of {', '.join(units)}.")
-    return float(match[1]) * units[unit]
 
 
 def frequency(option: str, text: str) -> float:

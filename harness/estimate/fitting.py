@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UserError
-from harness.estimate.prediction import Estimate, Request, estimate, label
+from harness.estimate.prediction import Estimate, Request, estimate
 from harness.estimate.traced_step import with_settings
 from harness.settings import Settings
 
@@ -28,7 +28,7 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
     """The largest batch that fits; where not even one row does, the cheapest change that makes it fit."""
 
     def needed(candidate: Settings) -> Estimate:
-        step(f"{label(candidate)}, batch {candidate.training.batch_size if candidate.training else 1}")
+        step(f"{candidate.label}, batch {candidate.training.batch_size if candidate.training else 1}")
         return estimate(candidate, request, thorough=False)
 
     if not settings.trains:

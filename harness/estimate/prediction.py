@@ -10,20 +10,17 @@ model's name. What no tensor accounts for is added by a few constants below, eac
 
 from __future__ import annotations
 
-import re
 import statistics
 from dataclasses import dataclass
 
 from harness.errors import UserError
 from harness.estimate.traced_step import Footprint, answering, training_step
 from harness.measurement.machine import describe_device, device_kind
+from harness.quantities import GPUS, MIB
 from harness.records.reading import load_records
 from harness.records.record import Estimated, Training
 from harness.settings import Settings
 
-MIB = 2**20
-GPUS = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB": 143771}
-"""MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200."""
 CUDA_CONTEXT = 512 * MIB  # driver's context and kernels, H100 class; not measured by this project
 CUDA_OVERHEAD = 0.06  # of what a step makes and frees: the caching allocator's rounding; not measured by this project
 # Both from benchmarks/estimate_vs_measured.py, its LoRA rows:
@@ -101,7 +98,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
     speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
     return Estimate(
         model=settings.model["name"],
-        method=label(settings),
+        method=settings.label,
         device=device,
         batch=batch,
         rows_per_step=rows,
@@ -132,13 +129,8 @@ def with_overhead(found: Footprint, device: str) -> dict[str, int]:
 
 
 def _default_device(settings: Settings) -> str:
-    shape = settings.model["source"] == "random" and settings.model["name"] != "tiny"
+    shape = settings.model["source"] == "random" and settings.model["dtype"] != "float32"  # of a model for a GPU
     return "cuda" if shape or device_kind() != "cpu" else "cpu"
-
-
-def label(settings: Settings) -> str:
-    rank = settings.adaptation.rank
-    return settings.method if rank is None else f"{settings.method} r{rank}"
 
 
 def _precision(settings: Settings, device: str) -> str:
@@ -162,17 +154,6 @@ def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
     if not speeds:
         return None, f"no earlier {name} run on this device in {settings.results} to go by"
     return statistics.median(speeds), f"median of {len(speeds)} earlier {name} runs on this device"
-
-
-def bytes_of(text: str) -> int:
-    """24GB as what a common GPU of that size has; else the number of GB (10^9) or GiB (2^30); UserError otherwise."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(GB|GiB|G)?\s*", text, re.IGNORECASE)
-    if not match:
-        raise UserError(f"--fit {text}: expected a size such as 24GB.")
-    named = GPUS.get(f"{match[1]} GB")
-    if named is not None and (match[2] or "GB").upper() != "GIB":
-        return named * MIB
-    return int(float(match[1]) * (2**30 if (match[2] or "").upper() == "GIB" else 10**9))
 
 
 def of_run(settings: Settings, training: Training) -> Estimated | None:

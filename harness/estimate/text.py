@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.estimate.prediction import GPUS, MIB, Estimate
+from harness.estimate.prediction import Estimate
 from harness.progress import spoken
+from harness.quantities import GPUS, MIB
 
 
 def as_data(found: Estimate) -> dict[str, Any]:

@@ -8,16 +8,13 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
-from harness import paths
+from harness import files, paths
 from harness.errors import UserError
 from harness.measurement.machine import device
 
@@ -34,10 +31,10 @@ def converted(settings: Mapping[str, Any]) -> Path:
 def _packaged_gguf(settings: Mapping[str, Any]) -> Path:
     package, version = settings["package"], settings["package_version"]
     try:
-        files = importlib.metadata.files(package) or []
+        installed = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
-        files = []
-    for file in files:
+        installed = []
+    for file in installed:
         if file.name.endswith(".gguf"):
             return Path(str(file.locate()))
     raise UserError(
@@ -129,13 +126,8 @@ def made_once(name: str, make: Any) -> Path:
     target = paths.cache() / "models" / name
     if (target / "config.json").exists():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    with files.lock(target.parent, name):
         if not (target / "config.json").exists():
-            draft = Path(tempfile.mkdtemp(prefix=f"{name}.", dir=target.parent))
-            try:
+            with files.draft_folder(target) as draft:
                 make(draft)
-                draft.rename(target)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
     return target

@@ -109,6 +109,11 @@ def tries(record: Record) -> int:
     return len(record.training.tried) if record.training and record.training.tried else 0
 
 
+def dequantised(record: Record) -> bool:
+    """Whether the base model's weights were read from a quantised file and made floating-point again."""
+    return (record.config.get("model") or {}).get("source") == "gguf_package"
+
+
 def contaminated(record: Record) -> dict[str, list[str]]:
     """By figure (memory, training, latency), what disturbed it while it was measured."""
     found = {name: list(remarks) for name, remarks in record.contaminated.items()}

@@ -280,8 +280,8 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The method as a reader names it: `lora r8` if it has a rank."""
-        return f"{self.method} r{self.rank}" if self.rank is not None else self.method
+        """The method as a reader names it."""
+        return label(self.method, self.rank)
 
     def to_json(self) -> str:
         """Two spaces a level, the schema first; NaN becomes null."""
@@ -301,6 +301,11 @@ class Record:
                 raise
             raw = json.loads(text, parse_constant=lambda _: None)  # NaN is what a diverged run wrote, not a value
             return msgspec.convert(raw, cls)
+
+
+def label(method: str, rank: int | None) -> str:
+    """`lora r8` if the method has a rank, else its name."""
+    return method if rank is None else f"{method} r{rank}"
 
 
 class _Schema(msgspec.Struct):

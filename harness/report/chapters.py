@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness import catalogue, decide, records, stats, text
+from harness import catalogue, decide, files, records, stats, text
 from harness.catalogue import experiments
 from harness.decide import regret
 from harness.decide.choose import NOT_CHOSEN, Strategy, recommend
@@ -63,6 +63,8 @@ class Chapter:
 
     key: Key
     runs: int
+    dequantised: bool
+    """Whether the model's weights come from a quantised file."""
     answer: str
     """In a sentence or two."""
     text: str
@@ -111,9 +113,9 @@ class Order:
 @cache
 def _source() -> str:
     folders = (Path(str(module.__file__)).parent for module in (html, decide, records, stats))
-    modules = (Path(str(module.__file__)) for module in (catalogue, text))
-    files = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
-    return sha256(b"".join(file.read_bytes() for file in files if file.suffix in (".py", ".js", ".css"))).hexdigest()
+    modules = (Path(str(module.__file__)) for module in (catalogue, files, text))
+    sources = sorted([*(file for folder in folders for file in folder.rglob("*.*")), *modules])
+    return sha256(b"".join(file.read_bytes() for file in sources if file.suffix in (".py", ".js", ".css"))).hexdigest()
 
 
 def write(order: Order) -> Chapter:
@@ -128,6 +130,7 @@ def write(order: Order) -> Chapter:
     return Chapter(
         key=order.key,
         runs=len(found.runs),
+        dequantised=any(measures.dequantised(record) for record in found.records),
         answer=summary.sentence(found, compared, chosen),
         text=text,
         html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),

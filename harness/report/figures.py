@@ -21,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.decide.choose import NOT_CHOSEN
+from harness.files import slug
 from harness.records import costs, measures
 from harness.records.cohorts import Cohort, Row
 from harness.records.costs import Prices
@@ -30,7 +31,7 @@ from harness.report import cost_table
 from harness.report.drawing import POINT, Drawing
 from harness.report.label_placement import SIZE, Label, place, spread, text_width
 from harness.report.palette import FAINT, GREY, INK, PAPER, colour, mark
-from harness.text import memory_unit, plain, short, slug
+from harness.text import memory_unit, plain, short
 
 WIDTH, HEIGHT = 7.0, 4.2
 DPI = 200  # at which names are measured and placed; the picture itself has no pixels
@@ -40,7 +41,6 @@ LOG_FROM = 3.0  # the largest over the smallest value from which an axis is loga
 HALO = f" text{{paint-order: stroke; stroke: {PAPER}; stroke-width: 2px}}"
 SPARE = 0.12  # of the data's width, left of the cheapest point
 CROWD = 16  # more names than this do not find room
-RANKED = ("lora", "qlora")
 REFERENCES = ("zero_shot", "full")
 
 
@@ -310,7 +310,7 @@ def _series(points: list[Point]) -> dict[str, list[Point]]:
     """Points of one method and one set of settings, those with two ranks or more."""
     series: dict[str, list[Point]] = {}
     for point in points:
-        if point.row.record.adaptation not in RANKED or not point.row.record.rank:
+        if not point.row.record.rank:
             continue
         settings = ", ".join(f"{name}={value}" for name, value in point.row.variant.items())
         name = point.row.record.method + (f" ({settings})" if settings else "")

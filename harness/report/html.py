@@ -17,9 +17,9 @@ from types import MappingProxyType
 
 from markdown_it import MarkdownIt
 
+from harness.files import slug
 from harness.report.drawing import POINT, Drawing
 from harness.report.palette import BLACK, FAINT, INK, PAPER
-from harness.text import slug
 
 _THEMED = {BLACK: "currentColor", INK: "currentColor", PAPER: "var(--paper)", FAINT: "var(--faint)"}
 """What is black on white in a picture follows the page's light or dark."""
@@ -38,7 +38,7 @@ def fragment(text: str, drawings: Sequence[Drawing] = (), tips: Mapping[str, str
     tokens = parser.parse(text)
     for heading, inline in pairwise(tokens):
         if heading.type == "heading_open" and heading.tag == "h2":
-            heading.attrSet("id", slug("".join(child.content for child in inline.children or [])))
+            heading.attrSet("id", slug("".join(child.content for child in inline.children or [])).lower())
     return str(parser.renderer.render(tokens, parser.options, {}))
 
 

@@ -16,9 +16,8 @@ from harness.report import html, public_twins
 from harness.report.chapters import Chapter, heading
 from harness.text import Table, code, markdown
 
-QUANTISED = "smollm2-135m-q4"
-QUANTISED_REMARK = (
-    f"Most of the weights of {QUANTISED} are dequantised Q4_1. On it no conclusion on LoRA against QLoRA "
+DEQUANTISED = (
+    "Most of the weights of {models} are dequantised from a GGUF file. On it no conclusion on LoRA against QLoRA "
     "quality and no comparison with published scores is drawn."
 )
 EXPLORATORY = (
@@ -77,8 +76,8 @@ def _opening(chapters: Sequence[Chapter], name: str, left_out: Sequence[str]) ->
     yield EXPLORATORY
     if left_out:
         yield "\n".join(f"- left out: {markdown(said, 400)}" for said in left_out)
-    if any(chapter.key.model == QUANTISED for chapter in chapters):
-        yield QUANTISED_REMARK
+    if dequantised := sorted({chapter.key.model for chapter in chapters if chapter.dequantised}):
+        yield DEQUANTISED.format(models=" and ".join(map(markdown, dequantised)))
     if len(chapters) > len({chapter.key.task for chapter in chapters}):
         yield "## What can be compared"
         yield COMPARABLE

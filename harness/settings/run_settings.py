@@ -15,7 +15,7 @@ from typing import Any
 from harness import paths
 from harness.errors import UserError
 from harness.measurement.readings import Environment
-from harness.records.record import Record
+from harness.records.record import Record, label
 from harness.settings.groups import Adaptation, Measure, TrainingSettings
 from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
 from harness.tasks.definition import load_task
@@ -78,6 +78,11 @@ class Settings:
     @property
     def method(self) -> str:
         return str(self.config["method"])
+
+    @property
+    def label(self) -> str:
+        """The method as a reader names it, as in `Record.label`."""
+        return label(self.method, self.adaptation.rank)
 
     @property
     def experiment(self) -> str | None:

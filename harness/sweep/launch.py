@@ -185,9 +185,8 @@ def _time_left(number: int, total: int) -> str:
 
 
 def _name(settings: Settings) -> str:
-    rank = f" r{settings.adaptation.rank}" if settings.adaptation.rank else ""
     seed = f" seed {settings.seed}" if settings.seed else ""
-    return f"{settings.task['name']} {settings.method}{rank}{seed}"
+    return f"{settings.task['name']} {settings.label}{seed}"
 
 
 def _print_left_out(chosen: Sequence[Cell]) -> None:

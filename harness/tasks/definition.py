@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from harness.errors import UserError
 from harness.files import numbered_objects
@@ -29,10 +28,9 @@ from harness.tasks.duplicates import without_copies
 from harness.tasks.reply_rules import Rule, read_rules
 from harness.tasks.task import SPLITS, Example, Task
 from harness.tasks.task_yaml import Source, TaskDefinition, checked, read_definition
+from harness.tasks.templates import template
 
 _CORPUS = "corpus.jsonl"
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-_JINJA.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def load_task(folder: Path, source_path: Path | None = None, source_root: Path | None = None) -> Task:
@@ -201,7 +199,7 @@ def _examples(rows: Iterable[_Row], definition: TaskDefinition) -> tuple[Example
 
 def _compile(text: str, field: str) -> Any:
     try:
-        return _JINJA.from_string(str(text))
+        return template(text)
     except TemplateError as cause:
         raise UserError(f"task.yaml: {field}: not a Jinja template: {_one_line(cause)}") from cause
 

@@ -18,19 +18,14 @@ A row without an id gets one: `<split>-<number>`. Expressions know the row's fie
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from harness.errors import UserError
 from harness.tasks.task_yaml import CorpusFields, Cut, Group, Source
+from harness.tasks.templates import expression
 
 Row = dict[str, Any]
-_JINJA = ImmutableSandboxedEnvironment()
-_JINJA.filters["without"] = lambda text, pattern: re.sub(pattern, "", text)
-_JINJA.filters["findall"] = lambda text, pattern: re.findall(pattern, text)
 
 
 def download_rows(name: str, source: Source) -> dict[str, list[Row]]:
@@ -94,16 +89,16 @@ def _load(name: str, source: Source, split: str) -> Any:
 def _row(row: Mapping[str, Any], source: Source, loaded: Any, number: str) -> Row:
     names = {field: getattr(feature, "names", None) for field, feature in loaded.features.items()}
     values = dict(row) | {"labels": names.get("label"), "names": names}
-    made = {field: _value(template, values) for field, template in source.fields.items()}
+    made = {}
+    for field, wanted in source.fields.items():
+        try:
+            made[field] = expression(wanted)(**values)
+        except Exception as cause:  # an expression may fail in any way; the field and the row are what a user needs
+            raise UserError(f"source.fields.{field}: {wanted!r} fails on row {number}: {cause}") from cause
     row = {"id": str(row.get("id", number)), **{k: v for k, v in row.items() if k != "id"}, **made}
     if source.corpus:
         row["doc_id"] = _document_id(row[source.corpus.text])
     return row
-
-
-def _value(template: str, values: Mapping[str, Any]) -> Any:
-    """A Jinja expression over the hub's row: `labels[label]`, `answers.text` (a list stays a list)."""
-    return _JINJA.compile_expression(template)(**values)
 
 
 def _corpus(rows: Mapping[str, list[Row]], fields: CorpusFields) -> list[Row]:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
 from harness.errors import UserError
+from harness.tasks.templates import expression, template
 from harness.typed import read_yaml, typed
 
 _CHECKS = ("matches", "lacks", "most_words")
-_JINJA = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-_JINJA.filters["regex_escape"] = lambda value: re.escape(str(value))
 
 
 @dataclass(frozen=True)
@@ -39,26 +36,16 @@ class Rule:
     value: str
 
     def applies(self, row: Mapping[str, Any]) -> bool:
-        return self.when is None or bool(_expression(self.when)(**row))
+        return self.when is None or bool(expression(self.when)(**row))
 
     def kept(self, text: str, row: Mapping[str, Any]) -> bool:
         """Whether a text keeps the rule; an empty text keeps none."""
         if not text.strip():
             return False
-        wanted = _template(self.value).render(row)
+        wanted = template(self.value).render(row)
         if self.check == "most_words":
             return len(text.split()) <= int(wanted)
         return bool(re.search(wanted, text)) == (self.check == "matches")
-
-
-@functools.cache
-def _expression(text: str) -> Any:
-    return _JINJA.compile_expression(text, undefined_to_none=False)
-
-
-@functools.cache
-def _template(text: str) -> Any:
-    return _JINJA.from_string(text)
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -104,9 +91,9 @@ def as_rule(part: Any, place: str) -> Rule:
     ((check, value),) = given
     rule = Rule(written.name, written.about, written.when, check, str(value))
     try:
-        _template(rule.value)
+        template(rule.value)
         if rule.when is not None:
-            _expression(rule.when)
+            expression(rule.when)
         if rule.check != "most_words" and "{" not in rule.value:
             re.compile(rule.value)
     except (TemplateError, re.error) as cause:
