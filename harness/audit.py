@@ -38,7 +38,7 @@ LEAKS = 0.2  # share of prompts that hold their own answer from which that is a 
 _NEIGHBOURS = 10
 _BLOCK = 2048  # questions that are compared with all others at a time
 _BLOCK_OF_WORDS = 256  # the same by words, where a row of cosines has a place for every question
-_NEEDS_RUN = "lengths, the baseline of embeddings, and questions that are close in meaning, which need [run]"
+_NEEDS_RUN = "lengths, the nearest-row baseline and questions that are close in meaning, which need [run]"
 _DISCORDANT = 0.2  # share of items on which two methods differ, for the number of items needed
 _POWER = (1.959964 + 0.841621) ** 2  # two-sided 5 %, 80 % power
 
@@ -117,7 +117,7 @@ def audit(
     if tokenizer is not None:
         _measure_lengths(task, found, tokenizer, window)
     if not by_meaning:
-        found.notes.append(f"left out: {_NEEDS_RUN}: {REMEDY}")
+        found.notes.append(f"skipped: {_NEEDS_RUN}: {REMEDY}")
     return found
 
 

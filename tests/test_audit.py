@@ -81,10 +81,10 @@ def test_a_test_item_copied_into_training_with_two_words_changed_is_found_and_cl
     assert audit(tmp_path / "cleaned").defects == []
 
 
-def test_without_the_embedding_model_an_audit_says_what_it_left_out(clean: Path) -> None:
+def test_without_the_embedding_model_an_audit_says_what_it_skipped(clean: Path) -> None:
     found = audit(clean, by_meaning=False)
     assert set(found.baselines) == {"commonest answer"}
-    assert [note.split(":")[0] for note in found.notes] == ["left out"]
+    assert [note.split(":")[0] for note in found.notes] == ["skipped"]
 
 
 def test_a_gold_answer_that_its_own_scorer_rejects_is_found(clean: Path) -> None:

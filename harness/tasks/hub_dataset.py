@@ -25,6 +25,7 @@ from typing import Any
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from harness.errors import UserError
+from harness.installation import require_run
 from harness.tasks.task_yaml import CorpusFields, Cut, Group, Source
 
 Row = dict[str, Any]
@@ -78,6 +79,7 @@ def _split_of(value: str, cut: Cut) -> str:
 
 
 def _load(name: str, source: Source, split: str) -> Any:
+    require_run(f"task={name} from the hub", "datasets")
     import datasets
     from huggingface_hub.utils import logging
 
