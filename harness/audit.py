@@ -24,6 +24,7 @@ import yaml
 from harness import files, paths
 from harness.errors import UserError
 from harness.inference.baselines import as_data, baselines
+from harness.installation import REMEDY
 from harness.tasks.definition import load_task
 from harness.tasks.duplicates import SAME, alike, without_frame
 from harness.tasks.metrics import normalise
@@ -36,10 +37,14 @@ CUT = 0.01  # share of gold answers longer than what is generated from which tha
 LEAKS = 0.2  # share of prompts that hold their own answer from which that is a defect
 _NEIGHBOURS = 10
 _BLOCK = 2048  # questions that are compared with all others at a time
+_BLOCK_OF_WORDS = 256  # the same by words, where a row of cosines has a place for every question
+_NEEDS_RUN = "lengths, the nearest-row baseline and questions that are close in meaning, which need [run]"
 _DISCORDANT = 0.2  # share of items on which two methods differ, for the number of items needed
 _POWER = (1.959964 + 0.841621) ** 2  # two-sided 5 %, 80 % power
 
 Step = Callable[[str, int, int], None]
+Near = tuple[np.ndarray, np.ndarray]
+"""Cosines and numbers of the texts nearest to one."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,12 @@ def audit(
     tokenizer: Any = None,
     window: int | None = None,
     step: Step = lambda *_: None,
+    by_meaning: bool = True,
 ) -> Audit:
     """Everything that should be known of a task; a task that cannot be read is a defect, with the place.
 
-    tokenizer, window: of the model that is to answer; lengths are left out without them.
+    tokenizer, window: of the model that is to answer; lengths are left out without them. by_meaning: questions are
+    compared by their embeddings, which needs `[run]`; False: by their words.
     """
     try:
         task = load_task(folder, source_path)
@@ -95,7 +102,7 @@ def audit(
     _check_evidence(task, found)
     _check_labels(task, found)
     _check_leaks(task, found)
-    _check_copies(task, found, step)
+    _check_copies(task, found, step, by_meaning)
     found.notes += [
         f"{count} rows of {split} stand in a later split too and are left out (task.yaml: leave_out_copies)"
         for split, count in task.left_out.items()
@@ -105,9 +112,12 @@ def audit(
     }
     if task.splits["train"] and task.splits["validation"]:
         rows, items = task.splits["train"], task.splits["validation"]
-        found.baselines = as_data(task, baselines(task, rows, items), len(rows), items)["baselines"]
+        scores = baselines(task, rows, items, by_meaning=by_meaning)
+        found.baselines = as_data(task, scores, len(rows), items)["baselines"]
     if tokenizer is not None:
         _measure_lengths(task, found, tokenizer, window)
+    if not by_meaning:
+        found.notes.append(f"skipped: {_NEEDS_RUN}: {REMEDY}")
     return found
 
 
@@ -258,12 +268,12 @@ def _all_choices_stand(example: Example) -> bool:
     return bool(others) and all(_stands_in(choice, example.prompt) for choice in others)
 
 
-def _check_copies(task: Task, found: Audit, step: Step) -> None:
+def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> None:
     """Questions that stand twice: across splits a defect where the answer is the same, else something to know."""
     placed = [(split, example) for split in SPLITS for example in task.splits[split]]
     asked = without_frame([example.query for _, example in placed])
     crossing, inside, other = [], [], 0
-    for i, j in _close_pairs(asked, step):
+    for i, j in _close_pairs(asked, step, by_meaning):
         (left, one), (right, two) = placed[i], placed[j]
         same = alike(asked[i], asked[j]) >= SAME and one.answer == two.answer
         if same and left != right:
@@ -289,29 +299,45 @@ def _check_copies(task: Task, found: Audit, step: Step) -> None:
             f"{len(inside)} questions stand twice in their split, "
             f"for example {inside[0][0][1].id} and {inside[0][1][1].id}"
         )
-    if other:
+    if other and by_meaning:
         found.notes.append(f"{other} pairs of questions are close (cosine over {CLOSE:g}) and not the same")
 
 
-def _close_pairs(texts: Sequence[str], step: Step) -> Iterator[tuple[int, int]]:
-    """Pairs with a cosine over CLOSE among each text's nearest neighbours, each once; compared block by block."""
+def _close_pairs(texts: Sequence[str], step: Step, by_meaning: bool) -> Iterator[tuple[int, int]]:
+    """Pairs with a cosine over a cut among each text's nearest neighbours, each once; compared block by block."""
+    nearest, cut = (_nearest_by_meaning, CLOSE) if by_meaning else (_nearest_by_words, SAME - 1e-6)
+    seen: set[tuple[int, int]] = set()
+    for i, (scores, others) in enumerate(nearest(texts, min(_NEIGHBOURS + 1, len(texts)), step)):
+        for score, j in zip(scores, others, strict=True):
+            pair = (min(i, int(j)), max(i, int(j)))
+            if score > cut and i != j and pair not in seen:
+                seen.add(pair)
+                yield pair
+
+
+def _nearest_by_meaning(texts: Sequence[str], most: int, step: Step) -> Iterator[Near]:
     import faiss
 
     from harness.embedding import PACKAGED_EMBEDDER, embed
 
     vectors = embed(list(texts), PACKAGED_EMBEDDER, lambda done, total: step("embedding", done, total))
-    most = min(_NEIGHBOURS + 1, len(texts))
-    seen: set[tuple[int, int]] = set()
     for start in range(0, len(texts), _BLOCK):
         block = np.ascontiguousarray(vectors[start : start + _BLOCK])
-        scores, rows = faiss.knn(block, vectors, most, metric=faiss.METRIC_INNER_PRODUCT)
+        yield from zip(*faiss.knn(block, vectors, most, metric=faiss.METRIC_INNER_PRODUCT), strict=True)
         step("comparing", min(start + _BLOCK, len(texts)), len(texts))
-        for i, (near, others) in enumerate(zip(scores, rows, strict=True), start=start):
-            for score, j in zip(near, others, strict=True):
-                pair = (min(i, int(j)), max(i, int(j)))
-                if score > CLOSE and i != j and pair not in seen:
-                    seen.add(pair)
-                    yield pair
+
+
+def _nearest_by_words(texts: Sequence[str], most: int, step: Step) -> Iterator[Near]:
+    """By the cosine of the sets of words, which is at least `alike` where no word is said twice."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    words = {"analyzer": lambda text: text.lower().split(), "binary": True, "alternate_sign": False}
+    vectors = HashingVectorizer(**words, dtype=np.float32).transform(texts)  # of length 1
+    for start in range(0, len(texts), _BLOCK_OF_WORDS):
+        cosines = (vectors[start : start + _BLOCK_OF_WORDS] @ vectors.T).toarray()
+        others = np.argpartition(-cosines, most - 1, axis=1)[:, :most]
+        yield from zip(np.take_along_axis(cosines, others, axis=1), others, strict=True)
+        step("comparing", min(start + _BLOCK_OF_WORDS, len(texts)), len(texts))
 
 
 def _measure_lengths(task: Task, found: Audit, tokenizer: Any, window: int | None) -> None:

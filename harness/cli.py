@@ -14,7 +14,8 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.errors import UserError
+from harness.errors import NotInstalled, UserError
+from harness.installation import missing, require_run
 from harness.sweep import silent_libraries
 
 USAGE, NOTHING_FITS = 2, 3
@@ -59,6 +60,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def run(
     context: typer.Context, debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
 ) -> None:
+    require_run("harness run")
     from harness.sweep import launch
 
     raise typer.Exit(launch.main(context.args, debug=debug or "--debug" in sys.argv))
@@ -116,6 +118,7 @@ def check(
     from harness.check.margins import read_margins
 
     if run:
+        require_run("harness check --run")
         silent_libraries.silence()
         from harness.sweep.for_check import fill
 
@@ -185,6 +188,7 @@ def estimate(
     fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
 ) -> None:
+    require_run("harness estimate")
     silent_libraries.silence()
     from harness import quantities
     from harness.estimate import fitting, prediction, text
@@ -244,9 +248,13 @@ def audit(
 
     folder = Path(task) if Path(task).is_dir() else task_folder(task, None)
     progress = Progress(f"auditing {folder.name}")
-    silent_libraries.silence_bars()
-    tokenizer, window = examine.model_window(model)
-    found = examine.audit(folder, source, tokenizer, window, progress.step if not as_json else lambda *_: None)
+    step = progress.step if not as_json else lambda *_: None
+    if missing():
+        found = examine.audit(folder, source, step=step, by_meaning=False)
+    else:
+        silent_libraries.silence_bars()
+        tokenizer, window = examine.model_window(model)
+        found = examine.audit(folder, source, tokenizer, window, step)
     progress.clear()
     if write_clean:
         examine.write_clean(source or folder, found, write_clean)
@@ -285,9 +293,10 @@ def doctor(as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for finding in findings:
+        for finding, below in zip(findings, [*findings[1:], None], strict=True):
             print(f"{'ok' if finding.ok else 'NO':3} {finding.what:26} {finding.detail}")
-            if not finding.ok:
+            repeated = below is not None and not below.ok and below.remedy == finding.remedy
+            if not finding.ok and not repeated:
                 print(f"    {'':26} -> {finding.remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
 
@@ -312,11 +321,11 @@ def front(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is a sentence on standard error and exit code 2."""
+    """Run the command line; a user's mistake, or `[run]` missing, is a line on standard error and exit code 2."""
     try:
         app()
-    except UserError as mistake:
+    except (UserError, NotInstalled) as mistake:
         if "--debug" in sys.argv:
             raise
-        print(f"harness: {mistake}", file=sys.stderr)
+        print(mistake if isinstance(mistake, NotInstalled) else f"harness: {mistake}", file=sys.stderr)
         sys.exit(USAGE)

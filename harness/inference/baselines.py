@@ -27,8 +27,13 @@ FILE = "baselines.json"
 Guess = Callable[[Example], str]
 
 
-def baselines(task: Task, rows: Sequence[Example], items: Sequence[Example]) -> dict[str, list[float]]:
-    """Each baseline's score on each item; empty without labelled rows, from which all but chance are made."""
+def baselines(
+    task: Task, rows: Sequence[Example], items: Sequence[Example], *, by_meaning: bool = True
+) -> dict[str, list[float]]:
+    """Each baseline's score on each item; empty without labelled rows, from which all but chance are made.
+
+    by_meaning: the nearest row too, which needs the embedding model.
+    """
     judge = scorer(task)
 
     def scores(guess: Guess) -> list[float]:
@@ -42,7 +47,8 @@ def baselines(task: Task, rows: Sequence[Example], items: Sequence[Example]) -> 
         found["majority" if task.kind == "choice" else "commonest answer"] = scores(lambda _: common)
         if task.kind == "choice" and len({row.answer for row in rows}) > 1:
             found["TF-IDF and logistic regression"] = scores(_tfidf(rows, items))
-        found["nearest row (embeddings)"] = scores(_nearest(rows, items))
+        if by_meaning:
+            found["nearest row (embeddings)"] = scores(_nearest(rows, items))
     return found
 
 

@@ -102,8 +102,8 @@ def source_commit() -> tuple[str | None, bool | None]:
 
 @functools.cache
 def _first_gpu() -> tuple[str, int] | None:
-    """Name and memory of the first NVIDIA GPU that torch can use."""
-    if importlib.metadata.version("torch").endswith("+cpu") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    """Name and memory of the first NVIDIA GPU that torch can use, or could if it were installed."""
+    if versions().get("torch", "").endswith("+cpu") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         return None
     import pynvml
 

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import UserError
+from harness.installation import require_run
 from harness.tasks.task_yaml import CorpusFields, Cut, Group, Source
 from harness.tasks.templates import expression
 
@@ -73,6 +74,7 @@ def _split_of(value: str, cut: Cut) -> str:
 
 
 def _load(name: str, source: Source, split: str) -> Any:
+    require_run(f"task={name} from the hub", "datasets")
     import datasets
     from huggingface_hub.utils import logging
 
