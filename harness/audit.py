@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from harness import files, paths
 from harness.errors import UserError
-from harness.inference.baselines import as_data, baselines
+from harness.inference.baselines import baselines, with_intervals
 from harness.installation import REMEDY
+from harness.stats import Estimate
 from harness.tasks.definition import load_task
 from harness.tasks.duplicates import SAME, alike, without_frame
 from harness.tasks.metrics import normalise
 from harness.tasks.scoring import scorer
 from harness.tasks.sql import Database, leaves_ties
 from harness.tasks.task import SPLITS, Example, Task
+from harness.text import with_interval
+from harness.typed import read_yaml, typed
 
 CLOSE = 0.9  # cosine of embeddings from which two questions are looked at together
 CUT = 0.01  # share of gold answers longer than what is generated from which that is a defect
@@ -66,7 +68,7 @@ class Audit:
     notes: list[str] = field(default_factory=list)
     labels: dict[str, dict[str, int]] = field(default_factory=dict)
     """By split, how often each label occurs, if there is a fixed set."""
-    baselines: dict[str, Any] = field(default_factory=dict)
+    baselines: dict[str, Estimate] = field(default_factory=dict)
     """Measured on validation, so that looking at them spends no test."""
     lengths: dict[str, dict[str, float]] = field(default_factory=dict)
     """Tokens of prompts and answers."""
@@ -74,7 +76,7 @@ class Audit:
     repeated: dict[str, list[str]] = field(default_factory=dict, repr=False)
     """Ids by split that a clean copy leaves out."""
 
-    def as_data(self) -> dict[str, Any]:
+    def as_data(self) -> dict[str, object]:
         return {name: value for name, value in asdict(self).items() if name != "repeated"}
 
 
@@ -113,7 +115,7 @@ def audit(
     if task.splits["train"] and task.splits["validation"]:
         rows, items = task.splits["train"], task.splits["validation"]
         scores = baselines(task, rows, items, by_meaning=by_meaning)
-        found.baselines = as_data(task, scores, len(rows), items)["baselines"]
+        found.baselines = with_intervals(scores, items)
     if tokenizer is not None:
         _measure_lengths(task, found, tokenizer, window)
     if not by_meaning:
@@ -126,13 +128,14 @@ def model_window(name: str) -> tuple[Any, int | None]:
     from transformers import AutoConfig
 
     from harness.models import loading
+    from harness.models.model_settings import ModelSettings
 
     path = next(
         (f / "model" / f"{name}.yaml" for f in paths.conf_folders() if (f / "model" / f"{name}.yaml").exists()), None
     )
     if path is None:
         raise UserError(f"--model {name}: there is no conf/model/{name}.yaml.")
-    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    settings = typed(read_yaml(path), ModelSettings, f"{path}: ")
     loading.make_ready(settings)
     location, revision = loading.locate(settings)
     config = AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)
@@ -150,10 +153,8 @@ def as_text(found: Audit) -> str:
     for split, labels in found.labels.items():
         shown = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
         lines.append(f"  labels   {split}: {shown}" + (f" and {len(labels) - 6} more" if len(labels) > 6 else ""))
-    for name, value in found.baselines.items():
-        lines.append(
-            f"  baseline {name}: {value['value']:.2f} ({value['low']:.2f} to {value['high']:.2f}) on validation"
-        )
+    for name, estimate in found.baselines.items():
+        lines.append(f"  baseline {name}: {with_interval(estimate)} on validation")
     for name, count in found.items_needed.items():
         have = found.rows.get("test", 0)
         lines.append(

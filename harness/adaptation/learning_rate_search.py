@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import torch
@@ -29,6 +28,7 @@ from harness.inference.evaluate import Predictions, Respondent, answer, score
 from harness.measurement.meter import Meter, now
 from harness.models import loading
 from harness.models.loading import Base
+from harness.models.model_settings import ModelSettings
 from harness.progress import Progress
 from harness.records import results_folder
 from harness.records.record import Training
@@ -85,7 +85,7 @@ def adapt(
 
 def _rows(
     how: TrainingSettings,
-    model: Mapping[str, Any],
+    model: ModelSettings,
     task: Task,
     shown: Context,
     pool: Sequence[Example],
@@ -220,7 +220,7 @@ def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> T
 def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
     """What trained weights depend on: the model, the adaptation, the rendered rows, the seed, the versions."""
     parts = [
-        settings.model,
+        settings.config["model"],
         settings.config["adaptation"],
         settings.config["training"],
         rows.sha256(),

@@ -6,11 +6,13 @@ base = attach(settings.adaptation, settings.model)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from harness.adaptation import allowed_targets
 from harness.models.loading import Base, load
+from harness.models.model_settings import ModelSettings
 from harness.settings import Adaptation
 
 
@@ -26,7 +28,7 @@ def _optimizer(adaptation: Adaptation) -> Mapping[str, Any] | None:
     return optimizer if isinstance(optimizer, dict) else None
 
 
-def attach(adaptation: Adaptation, model: Mapping[str, Any]) -> Base:
+def attach(adaptation: Adaptation, model: ModelSettings) -> Base:
     """A freshly loaded base with a new, initialised adapter if there is one."""
     base = load(model, adaptation.quantization)
     if adaptation.peft is None:
@@ -39,10 +41,10 @@ def attach(adaptation: Adaptation, model: Mapping[str, Any]) -> Base:
     return Base(adapted, base.tokenizer)
 
 
-def restore(adaptation: Adaptation, model: Mapping[str, Any], folder: Path) -> Base:
+def restore(adaptation: Adaptation, model: ModelSettings, folder: Path) -> Base:
     """A base with the weights that `save` wrote."""
     if adaptation.peft is None:
-        return load({**model, "source": "local", "path": str(folder)}, adaptation.quantization)
+        return load(replace(model, source="local", path=str(folder)), adaptation.quantization)
     from peft import PeftModel
 
     base = load(model, adaptation.quantization)

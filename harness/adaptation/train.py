@@ -203,12 +203,12 @@ def _one_kernel(optimizer: str) -> str:
     return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
 
 
-def _optimizer(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, Any]] | None:
+def _optimizer(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, object]] | None:
     """An optimizer given as a `_target_`; a name is TRL's to resolve."""
     return None if isinstance(settings.optimizer, str) else optimizer_class(settings, learning_rate)
 
 
-def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, Any]]:
+def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, object]]:
     """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
     spec = settings.optimizer
     if isinstance(spec, str):
@@ -217,7 +217,7 @@ def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[t
         )
         return Trainer.get_optimizer_cls_and_kwargs(named)
     options = {name: value for name, value in spec.items() if name != "_target_"}
-    return allowed_targets.resolve(spec["_target_"]), {"lr": learning_rate, **options}  # type: ignore[return-value]
+    return allowed_targets.resolve(str(spec["_target_"])), {"lr": learning_rate, **options}  # type: ignore[return-value]
 
 
 class _Watch(TrainerCallback):

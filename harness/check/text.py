@@ -6,7 +6,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 from xml.etree import ElementTree
 
 from harness.check.gate import Evidence, items_needed, seeds_needed
@@ -89,7 +88,7 @@ def as_json(outcome: Outcome) -> str:
     return json.dumps(_as_data(outcome), indent=2, allow_nan=False)
 
 
-def _as_data(outcome: Outcome) -> dict[str, Any]:
+def _as_data(outcome: Outcome) -> dict[str, object]:
     return {
         "verdict": outcome.verdict,
         "about": outcome.about,
@@ -103,7 +102,7 @@ def _as_data(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _task_data(task: TaskOutcome) -> dict[str, Any]:
+def _task_data(task: TaskOutcome) -> dict[str, object]:
     return {
         "task": task.task,
         "metric": task.metric,
@@ -120,7 +119,7 @@ def _task_data(task: TaskOutcome) -> dict[str, Any]:
     }
 
 
-def _pooled_data(outcome: Outcome) -> dict[str, Any] | None:
+def _pooled_data(outcome: Outcome) -> dict[str, object] | None:
     if outcome.judgement is None:
         return None
     pooled = outcome.judgement.pooled
@@ -129,7 +128,7 @@ def _pooled_data(outcome: Outcome) -> dict[str, Any] | None:
     return {"tasks": count, **_evidence_data(pooled), "verdict": pooled.verdict(), "drift": drift}
 
 
-def _evidence_data(evidence: Evidence | None) -> dict[str, Any]:
+def _evidence_data(evidence: Evidence | None) -> dict[str, object]:
     """Everything as null where nothing could be compared; n is then 0."""
     found = evidence.found if evidence else None
     names = ("difference", "low", "high", "p", "smallest_difference")
@@ -145,7 +144,7 @@ def _evidence_data(evidence: Evidence | None) -> dict[str, Any]:
     }
 
 
-def _ratio_data(ratio: Ratio) -> dict[str, Any]:
+def _ratio_data(ratio: Ratio) -> dict[str, object]:
     return {
         "figure": ratio.figure.name,
         "ratio": ratio.value,

@@ -1,6 +1,6 @@
 """A Context: what goes into the prompt. Bound to a task it has one method, `render(example) -> messages`.
 
-    context = bind({"name": "few_shot", "k": 4, ...}, task, pool, seed=0)
+    context = bind(ContextSettings("few_shot", k=4), task, pool, seed=0)
     context.render(example)      # [{"role": "user", "content": ...}, {"role": "assistant", ...}, ...]
 
 Training and evaluation call the same `render`. It never shows an example its own answer.
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from harness.contexts.context_settings import ContextSettings
 from harness.contexts.demonstrations import chooser
 from harness.contexts.retrieval import Index, ranking_quality
 from harness.contexts.retrieval_index import Step
@@ -20,14 +20,6 @@ from harness.tasks.documents import Passage
 from harness.tasks.task import Example, Task
 
 Messages = list[dict[str, str]]
-KNOBS: dict[str, tuple[str, ...]] = {
-    "zero_shot": (),
-    "instructed": (),
-    "few_shot": ("k", "selector", "balanced", "embedder"),
-    "rag": ("k", "embedder", "retriever", "index", "chunk"),
-    "oracle": (),
-}
-"""Every context and the settings that it uses; others may be set in a sweep over several and change nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +77,7 @@ class Context:
 
 
 def bind(
-    settings: Mapping[str, Any],
+    settings: ContextSettings,
     task: Task,
     pool: Sequence[Example],
     seed: int,
@@ -98,14 +90,14 @@ def bind(
     NotApplicable where the task lacks what the context shows.
     """
     check_applies(settings, task)
-    name, documents = settings["name"], task.corpus if corpus is None else corpus
+    name, documents = settings.name, task.corpus if corpus is None else corpus
     if name == "instructed":
         return Context(name, instructions=task.instructions or "")
     if name == "few_shot":
-        k = int(settings["k"])
+        k = settings.k
         return Context(name, choose=chooser(settings, k, task, pool, seed), k=k)
     if name == "rag":
-        k = int(settings["k"])
+        k = settings.k
         index = Index.build(documents, settings, step)
         return Context(name, find=lambda example: index.search_for(example, k), index=index, k=k)
     if name == "oracle":
@@ -114,11 +106,9 @@ def bind(
     return Context(name)
 
 
-def check_applies(settings: Mapping[str, Any], task: Task) -> None:
+def check_applies(settings: ContextSettings, task: Task) -> None:
     """Refuse a context that the task has nothing for; needs no model, so a sweep can list what it skips."""
-    name = settings["name"]
-    if name not in KNOBS:
-        raise UserError(f"context={name}: known are {', '.join(KNOBS)}.")
+    name = settings.name
     if name == "instructed" and not task.instructions:
         raise NotApplicable(f"{task.name} has no written instructions (task.yaml: instructions: FILE)")
     if name in ("rag", "oracle") and not task.corpus:

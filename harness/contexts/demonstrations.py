@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from harness.contexts.context_settings import ContextSettings
 from harness.contexts.retrieval import Index
 from harness.errors import UserError
 from harness.tasks.documents import Passage
 from harness.tasks.task import Example, Task
 
-SELECTORS = ("random", "nearest")
 
-
-def check_demonstrations(settings: Mapping[str, Any], pool: Sequence[Example]) -> None:
+def check_demonstrations(settings: ContextSettings, pool: Sequence[Example]) -> None:
     """Refuse more demonstrations than the labelled rows can give."""
-    k, selector = int(settings["k"]), settings["selector"]
-    if selector not in SELECTORS:
-        raise UserError(f"context.selector={selector}: known are {', '.join(SELECTORS)}.")
-    if k < 1:
-        raise UserError(f"context.k={k}: few-shot needs at least 1 demonstration.")
+    k = settings.k
     if k + 1 > len(pool):
         raise UserError(
             f"context.k={k}: the pool of labelled training rows has {len(pool)}, and a row never sees itself, so at "
@@ -29,22 +23,21 @@ def check_demonstrations(settings: Mapping[str, Any], pool: Sequence[Example]) -
 
 
 def chooser(
-    settings: Mapping[str, Any], k: int, task: Task, pool: Sequence[Example], seed: int
+    settings: ContextSettings, k: int, task: Task, pool: Sequence[Example], seed: int
 ) -> Callable[[Example], Sequence[Example]]:
     """How demonstrations are chosen: the same for all questions, or those nearest in meaning, the nearest last."""
     check_demonstrations(settings, pool)
-    if settings["selector"] == "nearest":
+    if settings.selector == "nearest":
         by_id = {example.id: example for example in pool}
         asked = [Passage(example.id, "", example.query) for example in pool]
-        dense = {"retriever": "dense", "index": "exact", "embedder": settings["embedder"], "chunk": {"tokens": None}}
-        index = Index.build(asked, dense)
+        index = Index.build(asked, ContextSettings("rag", embedder=settings.embedder))
 
         def nearest(example: Example) -> list[Example]:
             found = [by_id[p.id] for p in index.search(example.query, k + 1) if p.id != example.id][:k]
             return found[::-1]  # what stands next to the question weighs most (Liu et al. 2022)
 
         return nearest
-    drawn = _drawn(pool, k + 1, seed, balanced=bool(settings["balanced"]) and task.kind == "choice")
+    drawn = _drawn(pool, k + 1, seed, balanced=settings.balanced and task.kind == "choice")
     return lambda example: [d for d in drawn if d.id != example.id][:k]
 
 

@@ -1,6 +1,6 @@
 """Finding passages: by meaning (sentence-transformers and FAISS), by words (BM25), or by both.
 
-index = Index.build(task.corpus, {"retriever": "hybrid", "embedder": "all-minilm-l6-v2", "index": "exact", ...})
+index = Index.build(task.corpus, ContextSettings("rag", retriever="hybrid"))
 index.search("When does the Ormen sail?", k=3)     # the three best passages, best first
 """
 
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from harness.contexts.retrieval_index import INDEXES, Dense, Lexical, Ranking, Step, kept
+from harness.contexts.context_settings import ContextSettings
+from harness.contexts.retrieval_index import Dense, Lexical, Ranking, Step, kept
 from harness.embedding import Embedder
-from harness.errors import UserError
 from harness.tasks.documents import Passage, in_chunks
 from harness.tasks.task import Example
 
-RETRIEVERS = ("dense", "bm25", "hybrid")
 _RRF = 60  # the constant of reciprocal rank fusion (Cormack et al. 2009)
 _DEPTH = 10  # how many times k each ranking goes deep before two are fused
 
@@ -37,17 +35,16 @@ class Index:
     """One figure a search, embedding the query included."""
 
     @classmethod
-    def build(cls, passages: Sequence[Passage], settings: Mapping[str, Any], step: Step = lambda *_: None) -> Index:
+    def build(cls, passages: Sequence[Passage], settings: ContextSettings, step: Step = lambda *_: None) -> Index:
         """The index of a corpus, from the cache where it is there; UserError where the embedder cannot be had.
 
-        settings: retriever, embedder, index and chunk {tokens, overlap}, as in conf/context/rag.yaml.
+        Of the settings, retriever, embedder, index and chunk count.
         """
-        _check(settings)
-        embedder = Embedder(settings["embedder"])
-        if tokens := settings["chunk"]["tokens"]:
-            passages = list(in_chunks(passages, embedder.tokenizer, int(tokens), int(settings["chunk"]["overlap"])))
+        embedder = Embedder(settings.embedder)
+        if tokens := settings.chunk.tokens:
+            passages = list(in_chunks(passages, embedder.tokenizer, tokens, settings.chunk.overlap))
         texts = [passage.shown for passage in passages]
-        ranks = {"dense": ("dense",), "bm25": ("bm25",), "hybrid": ("dense", "bm25")}[settings["retriever"]]
+        ranks = {"dense": ("dense",), "bm25": ("bm25",), "hybrid": ("dense", "bm25")}[settings.retriever]
         rankings: list[Ranking] = []
         seconds, cached = 0.0, True
         for kind in ranks:
@@ -102,12 +99,6 @@ def gives_away(passage: Passage, example: Example) -> bool:
     """Whether a passage holds the row's question and its answer as they stand (frequently asked questions)."""
     text = _folded(passage.text)
     return _folded(example.query) in text and _folded(example.answer) in text
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    for name, known in (("retriever", RETRIEVERS), ("index", INDEXES)):
-        if settings[name] not in known:
-            raise UserError(f"context.{name}={settings[name]}: known are {', '.join(known)}.")
 
 
 def _folded(text: str) -> str:

@@ -11,13 +11,14 @@ import importlib.util
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from harness import files, paths
+from harness.contexts.context_settings import ContextSettings
 from harness.embedding import BATCH, Embedder
 
 INDEXES = ("exact", "hnsw", "ivf")
@@ -81,7 +82,7 @@ _VECTORS, _FAISS, _BM25, _FACTS = "vectors.npy", "index.faiss", "bm25", "facts.j
 
 
 def kept(
-    kind: str, texts: list[str], settings: Mapping[str, Any], embedder: Embedder, step: Step
+    kind: str, texts: list[str], settings: ContextSettings, embedder: Embedder, step: Step
 ) -> tuple[Path, float, bool]:
     """The cache's folder of a ranking, built where it is not there; the seconds that took, and whether it was there."""
     root = paths.cache() / "indexes"
@@ -95,20 +96,20 @@ def kept(
                 if kind == "dense":
                     embedder.model  # noqa: B018
                     began = time.perf_counter()
-                    _build_dense(texts, settings["index"], embedder, draft, step)
+                    _build_dense(texts, settings.index, embedder, draft, step)
                 else:
                     _build_lexical(texts, draft, step)
                 (draft / _FACTS).write_text(json.dumps({"seconds": time.perf_counter() - began}))
     return folder, float(json.loads(facts.read_text())["seconds"]), found
 
 
-def _key(kind: str, texts: Sequence[str], settings: Mapping[str, Any]) -> str:
+def _key(kind: str, texts: Sequence[str], settings: ContextSettings) -> str:
     """What an index depends on: the texts, and for a dense one the embedder and the sort of index."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")
     made = ["bm25s"] if kind == "bm25" else ["faiss-cpu", "sentence-transformers"]
-    own = {} if kind == "bm25" else {name: settings[name] for name in ("embedder", "index")}
+    own = {} if kind == "bm25" else {"embedder": settings.embedder, "index": settings.index}
     versions = {name: importlib.metadata.version(name) for name in made}
     digest.update(json.dumps([kind, own, versions], sort_keys=True).encode())
     return digest.hexdigest()[:20]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from math import ceil, inf
-from typing import Any
 
 from harness.decide import Decision, Limits
 from harness.decide.choose import MARGIN, Excluded, Rival, Strategy, month_seconds, no_candidates
@@ -293,11 +292,11 @@ def _effect(effect: Effect) -> str:
     )
 
 
-def as_data(decisions: Sequence[Decision], limits: Limits) -> dict[str, Any]:
+def as_data(decisions: Sequence[Decision], limits: Limits) -> dict[str, object]:
     return {"tasks": [_data(decision, limits) for decision in decisions]}
 
 
-def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
+def _data(decision: Decision, limits: Limits) -> dict[str, object]:
     key, strategy, found = decision.cohort.key, decision.strategy, decision.diagnosis
     return {
         "task": decision.task,
@@ -328,11 +327,11 @@ def _data(decision: Decision, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _score(score: Score | None) -> dict[str, Any] | None:
+def _score(score: Score | None) -> dict[str, object] | None:
     return None if score is None else asdict(score)
 
 
-def _rival(rival: Rival) -> dict[str, Any]:
+def _rival(rival: Rival) -> dict[str, object]:
     return {"method": rival.row.name, "probability": rival.probability, "items": rival.items}
 
 
@@ -349,13 +348,13 @@ def _costs(row: Row, limits: Limits) -> dict[str, float | None]:
     }
 
 
-def _share_data(share: Share) -> dict[str, Any]:
+def _share_data(share: Share) -> dict[str, object]:
     found = share.share
     ends = {"share": found.value, "low": found.low, "high": found.high}
     return {**ends, "by": share.by, "lost": share.lost, "examples": list(share.examples)}
 
 
-def _effect_data(effect: Effect) -> dict[str, Any]:
+def _effect_data(effect: Effect) -> dict[str, object]:
     found = effect.found
     ends = {"value": found.value, "low": found.low, "high": found.high}
     return {"what": effect.what, "better": effect.better, "worse": effect.worse, **ends}

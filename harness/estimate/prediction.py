@@ -97,7 +97,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
     peak = sum(parts.values())
     speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
     return Estimate(
-        model=settings.model["name"],
+        model=settings.model.name,
         method=settings.label,
         device=device,
         batch=batch,
@@ -129,7 +129,7 @@ def with_overhead(found: Footprint, device: str) -> dict[str, int]:
 
 
 def _default_device(settings: Settings) -> str:
-    shape = settings.model["source"] == "random" and settings.model["dtype"] != "float32"  # of a model for a GPU
+    shape = settings.model.source == "random" and settings.model.dtype != "float32"  # of a model for a GPU
     return "cuda" if shape or device_kind() != "cpu" else "cpu"
 
 
@@ -137,7 +137,7 @@ def _precision(settings: Settings, device: str) -> str:
     from harness.adaptation.train import mixes_precision
 
     mixed = settings.training is not None and mixes_precision(settings.training, device)
-    return str(settings.model["dtype"]) + (", bf16 autocast" if mixed else "")
+    return settings.model.dtype + (", bf16 autocast" if mixed else "")
 
 
 def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:

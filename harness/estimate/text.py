@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from harness.estimate.prediction import Estimate
 from harness.progress import spoken
 from harness.quantities import GPUS, MIB
 
 
-def as_data(found: Estimate) -> dict[str, Any]:
+def as_data(found: Estimate) -> dict[str, object]:
     return asdict(found)
 
 

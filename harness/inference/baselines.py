@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness import files
+from harness.records.baselines import BaselinesFile
 from harness.settings import Settings
-from harness.stats import interval
+from harness.stats import Estimate, interval
 from harness.tasks.scoring import scorer
 from harness.tasks.task import Example, Task
 
@@ -61,24 +61,14 @@ def keep(settings: Settings, folder: Path) -> None:
     if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("data_sha256") == task.data_sha256:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, json.dumps(as_data(task, baselines(task, rows, items), len(rows), items), indent=2) + "\n")
+    known = with_intervals(baselines(task, rows, items), items)
+    files.write(path, BaselinesFile(task.name, task.data_sha256, task.metric, len(rows), len(items), known).to_json())
 
 
-def as_data(task: Task, scores: dict[str, list[float]], rows: int, items: Sequence[Example]) -> dict[str, Any]:
-    """Baselines as a file of a results folder holds them: values with intervals, no rows."""
-    named = {}
-    for name, values in scores.items():
-        found = interval(values, [item.cluster for item in items])
-        if found:
-            named[name] = {"value": found.value, "low": found.low, "high": found.high}
-    return {
-        "task": task.name,
-        "data_sha256": task.data_sha256,
-        "metric": task.metric,
-        "rows": rows,
-        "n": len(items),
-        "baselines": named,
-    }
+def with_intervals(scores: Mapping[str, Sequence[float]], items: Sequence[Example]) -> dict[str, Estimate]:
+    """Each baseline's mean with its interval, clusters as the unit if the items have them."""
+    means = {name: interval(values, [item.cluster for item in items]) for name, values in scores.items()}
+    return {name: Estimate(mean.value, mean.low, mean.high) for name, mean in means.items() if mean}
 
 
 def _tfidf(rows: Sequence[Example], items: Sequence[Example]) -> Guess:

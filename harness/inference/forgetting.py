@@ -105,7 +105,8 @@ def bits_per_byte(model: Any, encoder: Encoder, text: str) -> float:
 def _before(settings: Settings, probe: Probe, progress: Progress) -> Skills:
     """The untrained base's skills, from a file beside the results where an earlier run left them."""
     adaptation = settings.adaptation
-    parts = [settings.model, adaptation.quantization, probe.questions, probe.task.data_sha256, environment_identity()]
+    about = settings.config["model"], adaptation.quantization
+    parts = [*about, probe.questions, probe.task.data_sha256, environment_identity()]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     folder = Path(settings.results) / ".retention"
     path = folder / f"{key}.json"

@@ -1,6 +1,6 @@
 """The base model and its tokenizer, from a package, the hub, a folder or random weights.
 
-    base = load({"name": "smollm2-135m-q4", "source": "package", ...}, quantization=None)
+    base = load(ModelSettings("smollm2-135m", "hub", id="HuggingFaceTB/SmolLM2-135M-Instruct"), quantization=None)
 
 Quantisation is a property of the base model, not a method of its own.
 """
@@ -17,6 +17,7 @@ import torch
 
 from harness.errors import UserError
 from harness.measurement.machine import device
+from harness.models.model_settings import ModelSettings
 from harness.models.packaged import converted, random_weights, shape
 
 
@@ -28,7 +29,7 @@ class Base:
     tokenizer: Any
 
 
-def load(settings: Mapping[str, Any], quantization: Mapping[str, Any] | None) -> Base:
+def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Base:
     """The model that `settings` name, on the device, in evaluation mode; UserError where it cannot be had."""
     location, revision = locate(settings)
     tokenizer = load_tokenizer(settings)
@@ -38,7 +39,7 @@ def load(settings: Mapping[str, Any], quantization: Mapping[str, Any] | None) ->
         model = AutoModelForCausalLM.from_pretrained(
             location,
             revision=revision,
-            dtype=getattr(torch, settings["dtype"]),
+            dtype=getattr(torch, settings.dtype),
             device_map={"": device()},
             quantization_config=_bitsandbytes(quantization),
             trust_remote_code=False,
@@ -67,7 +68,7 @@ def _answer_as_trained(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def load_tokenizer(settings: Mapping[str, Any]) -> Any:
+def load_tokenizer(settings: ModelSettings) -> Any:
     """The model's tokenizer alone, with a padding token."""
     location, revision = locate(settings)
     with _explained(settings):
@@ -79,25 +80,25 @@ def load_tokenizer(settings: Mapping[str, Any]) -> Any:
     return tokenizer
 
 
-def locate(settings: Mapping[str, Any]) -> tuple[str, str | None]:
+def locate(settings: ModelSettings) -> tuple[str, str | None]:
     """A folder or a hub id, and a revision; converts or makes the folder where that is still to do."""
-    source = settings["source"]
+    source = settings.source
     if source == "gguf_package":
         return str(converted(settings)), None
     if source == "random":
         return str(random_weights(settings)), None
     if source == "local":
-        if not settings["path"] or not (Path(settings["path"]) / "config.json").exists():
-            raise UserError(f"model.path={settings['path']}: no such folder with a config.json.")
-        return str(settings["path"]), None
-    if not settings["id"]:
+        if not settings.path or not (Path(settings.path) / "config.json").exists():
+            raise UserError(f"model.path={settings.path}: no such folder with a config.json.")
+        return settings.path, None
+    if not settings.id:
         raise UserError("model=hub needs model.id=ORG/NAME.")
-    return str(settings["id"]), settings["revision"]
+    return settings.id, settings.revision
 
 
-def make_ready(settings: Mapping[str, Any]) -> None:
+def make_ready(settings: ModelSettings) -> None:
     """Do what is done once for a model (conversion), before anything is timed."""
-    if settings["source"] in ("gguf_package", "random"):
+    if settings.source in ("gguf_package", "random"):
         locate(settings)
 
 
@@ -114,30 +115,30 @@ def _bitsandbytes(quantization: Mapping[str, Any] | None) -> Any:
 
 
 @contextlib.contextmanager
-def _explained(settings: Mapping[str, Any]) -> Iterator[None]:
+def _explained(settings: ModelSettings) -> Iterator[None]:
     """A hub that cannot be reached and a model that is not one, as a sentence."""
     try:
         yield
     except OSError as cause:
         raise UserError(
-            f"model={settings['name']}: {settings['id'] or settings['path']} could not be loaded "
+            f"model={settings.name}: {settings.id or settings.path} could not be loaded "
             f"({type(cause).__name__}: {str(cause).splitlines()[0][:200]}). A hub model needs a network or a filled "
-            f"cache; without one use model=smollm2-135m-q4, or model=local model.path=DIR."
+            f"cache; without one use a model from a package (harness list models), or model=local model.path=DIR."
         ) from cause
 
 
-def outline(settings: Mapping[str, Any]) -> Any:
+def outline(settings: ModelSettings) -> Any:
     """The model without weights, on torch's current device (meta); nothing but a configuration is read."""
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_config(configuration(settings), dtype=getattr(torch, settings["dtype"]))
+    return AutoModelForCausalLM.from_config(configuration(settings), dtype=getattr(torch, settings.dtype))
 
 
-def configuration(settings: Mapping[str, Any]) -> Any:
+def configuration(settings: ModelSettings) -> Any:
     from transformers import AutoConfig
 
-    if settings["source"] == "random":
-        return shape(settings["shape"])
+    if settings.source == "random":
+        return shape(settings.shape or {})
     location, revision = locate(settings)
     with _explained(settings):
         return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)

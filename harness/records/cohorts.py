@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
-import msgspec
-
-from harness.errors import UserError
 from harness.records import measures, seeds
+from harness.records.baselines import Baseline
 from harness.records.index import Key
 from harness.records.methods import Method, methods
 from harness.records.reading import StoredRecord
-from harness.records.record import Record, Score
-from harness.stats import Estimate
+from harness.records.record import Record
 
 T = TypeVar("T")
 
@@ -45,18 +41,6 @@ class Row:
     def of(cls, name: str, variant: Mapping[str, str], runs: Iterable[StoredRecord]) -> Row:
         ordered = tuple(sorted(runs, key=lambda run: (run.record.seed, run.record.run_id)))
         return cls(name, variant, ordered, seeds.together(ordered))
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """What is reached without a language model, on the same items."""
-
-    name: str
-    task: str
-    data: str | None
-    n: int | None
-    metric: str | None
-    estimate: Estimate
 
 
 @dataclass(frozen=True)
@@ -157,24 +141,3 @@ def _of_method(method: Method) -> Iterator[Row]:
             said = [f"seed {run.record.seed}"] if len(times) > 1 else []
             said += [f"run {run.record.run_id}"] if times[run.record.seed] > 1 else []
             yield Row.of(method.name + (f" ({', '.join(said)})" if said else ""), method.variant, [run])
-
-
-class _Baselines(msgspec.Struct):
-    """A file of baselines."""
-
-    task: str
-    baselines: dict[str, Score]
-    data_sha256: str | None = None
-    n: int | None = None
-    metric: str | None = None
-
-
-def read_baselines(path: Path) -> Iterable[Baseline]:
-    """What the same rows and items give without a language model; UserError if the file is not one of baselines."""
-    try:
-        raw = msgspec.json.decode(path.read_bytes(), type=_Baselines)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as cause:
-        raise UserError(f"{path}: not a file of baselines ({cause}). Remove it or make it again.") from cause
-    for name, score in raw.baselines.items():
-        if value := measures.estimate(score):
-            yield Baseline(name, raw.task, raw.data_sha256, raw.n, raw.metric, value)

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from harness.records.cohorts import place, read_baselines
+from harness.records.baselines import read_baselines
+from harness.records.cohorts import place
 from harness.records.costs import Prices
 from harness.records.index import Found, Header, Key, scan
 

@@ -21,7 +21,8 @@ from harness.catalogue import experiments
 from harness.decide import regret
 from harness.decide.choose import NOT_CHOSEN, Strategy, recommend
 from harness.records import measures, scores
-from harness.records.cohorts import Baseline, Cohort, Row, assemble
+from harness.records.baselines import Baseline
+from harness.records.cohorts import Cohort, Row, assemble
 from harness.records.costs import Prices
 from harness.records.index import Header, Key
 from harness.records.reading import flatten

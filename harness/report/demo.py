@@ -5,7 +5,8 @@ from __future__ import annotations
 from harness.errors import UserError
 from harness.paths import DEMO_REPORT, DEMO_RESULTS
 from harness.progress import spoken
-from harness.records.cohorts import gather, read_baselines
+from harness.records.baselines import read_baselines
+from harness.records.cohorts import gather
 from harness.records.reading import StoredRecord, load_records
 from harness.report import console
 from harness.report.comparisons import Comparisons

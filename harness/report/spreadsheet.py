@@ -50,12 +50,12 @@ def _csv(lines: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def flat(run: StoredRecord) -> dict[str, Any]:
+def flat(run: StoredRecord) -> dict[str, object]:
     """A record's fields by their names joined by dots, and the folder it is in."""
     return dict(_flat(_said(run)))
 
 
-def _said(run: StoredRecord) -> dict[str, Any]:
+def _said(run: StoredRecord) -> dict[str, object]:
     record = run.record
     error = record.error or Failure()
     place = {"results": run.root.resolve().name, "folder": run.folder.relative_to(run.root).as_posix()}

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.records import measures, seeds
-from harness.records.cohorts import Baseline, Cohort, Row
+from harness.records.baselines import Baseline
+from harness.records.cohorts import Cohort, Row
 from harness.records.measures import median
 from harness.records.record import Change, Failure, Merged, Quality, Record
 from harness.stats import Estimate

@@ -1,6 +1,6 @@
 """One run's settings, typed by group, and its identity."""
 
-from harness.settings.groups import Adaptation, Measure, TrainingSettings
+from harness.settings.groups import Adaptation, Measure, TaskSettings, TrainingSettings
 from harness.settings.identity import environment_identity, redacted_overrides
 from harness.settings.run_settings import Settings, task_folder
 
@@ -8,6 +8,7 @@ __all__ = [
     "Adaptation",
     "Measure",
     "Settings",
+    "TaskSettings",
     "TrainingSettings",
     "environment_identity",
     "redacted_overrides",

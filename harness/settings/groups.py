@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import msgspec
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+
+
+@dataclass(frozen=True)
+class LocalRows:
+    """Local copies of the rows that a task would take from the hub."""
+
+    path: str | None = None
+    """The folder of this task's copy."""
+    root: str | None = None
+    """A folder of such folders."""
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """Which task, and where its rows are."""
+
+    name: str
+    path: str | None = None
+    """The folder of a task that is not included."""
+    source: LocalRows = field(default_factory=LocalRows)
 
 
 @dataclass(frozen=True)
@@ -66,7 +86,7 @@ class TrainingSettings:
     """Rows whose loss chooses the epoch; None: all of max_validation_examples."""
     early_stopping_patience: int | None = 2
     """Epochs without a better validation loss; None: never."""
-    optimizer: str | dict[str, Any] = "adamw_torch"
+    optimizer: str | dict[str, object] = "adamw_torch"
     """A name that transformers knows, or a `_target_`."""
     bf16: bool | None = None
     """Mixed precision; None: on a GPU that has it."""

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from harness import RESULTS_VERSION
-from harness.contexts.context import KNOBS
+from harness.contexts.context_settings import KNOBS
 from harness.measurement import matmul
 from harness.measurement.machine import device_kind
 
@@ -41,12 +41,12 @@ def fingerprint(folder: str | None) -> list[Any]:
     return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
 
 
-def used(context: Mapping[str, Any]) -> dict[str, Any]:
+def used(context: Mapping[str, Any]) -> dict[str, object]:
     """A context's own settings."""
     return {name: value for name, value in context.items() if name in ("name", *KNOBS.get(context["name"], ()))}
 
 
-def without(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def without(values: Mapping[str, Any], *names: str) -> dict[str, object]:
     return {name: value for name, value in values.items() if name not in names}
 
 
@@ -66,7 +66,7 @@ def _is_public(name: str, value: str) -> bool:
     return all(redact(read) == read for read in (_read(name, value), _read(name, re.sub(r":(?=\S)", ": ", value))))
 
 
-def _read(name: str, value: str) -> dict[str, Any]:
+def _read(name: str, value: str) -> dict[str, object]:
     try:
         return {name: yaml.safe_load(value)}
     except yaml.YAMLError:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import paths
+from harness.contexts.context_settings import ContextSettings
 from harness.errors import UserError
 from harness.measurement.readings import Environment
+from harness.models.model_settings import ModelSettings
 from harness.records.record import Record, label
-from harness.settings.groups import Adaptation, Measure, TrainingSettings
+from harness.settings.groups import Adaptation, Measure, TaskSettings, TrainingSettings
 from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
@@ -42,23 +44,25 @@ class Settings:
                 raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
         if self.training and len(self.training.learning_rates) > 1 and self.validation_limit == 0:
             raise UserError("Several learning rates are chosen between on validation: not with no validation rows.")
-        _ = self.measure  # wrong values are found now
+        _ = self.task, self.model, self.context, self.train_context, self.measure  # wrong values are found now
 
-    @property
-    def task(self) -> Mapping[str, Any]:
-        return self.config["task"]
+    @cached_property
+    def task(self) -> TaskSettings:
+        return typed(self.config["task"], TaskSettings, "task.")
 
-    @property
-    def model(self) -> Mapping[str, Any]:
-        return self.config["model"]
+    @cached_property
+    def model(self) -> ModelSettings:
+        return typed(self.config["model"], ModelSettings, "model.")
 
-    @property
-    def context(self) -> Mapping[str, Any]:
-        return self.config["context"]
+    @cached_property
+    def context(self) -> ContextSettings:
+        """What goes into the prompt."""
+        return typed(self.config["context"], ContextSettings, "context.")
 
-    @property
-    def train_context(self) -> Mapping[str, Any]:
-        return self.config["train_context"]
+    @cached_property
+    def train_context(self) -> ContextSettings:
+        """What goes into the prompt while training."""
+        return typed(self.config["train_context"], ContextSettings, "train_context.")
 
     @cached_property
     def training(self) -> TrainingSettings | None:
@@ -147,15 +151,14 @@ class Settings:
     @property
     def uses_demonstrations(self) -> bool:
         contexts = [self.context] + ([self.train_context] if self.trains else [])
-        return any(context["name"] == "few_shot" for context in contexts)
+        return any(context.name == "few_shot" for context in contexts)
 
     def load_task(self) -> Task:
         """The task that the settings name, read and checked."""
-        task = self.config["task"]
-        path, root = (Path(given) if given else None for given in (task["source"]["path"], task["source"]["root"]))
-        return load_task(task_folder(task["name"], task["path"]), path, root)
+        path, root = (Path(given) if given else None for given in (self.task.source.path, self.task.source.root))
+        return load_task(task_folder(self.task.name, self.task.path), path, root)
 
-    def redacted(self) -> dict[str, Any]:
+    def redacted(self) -> dict[str, object]:
         """The configuration without values whose name sounds secret."""
         return redact(dict(self.config))
 
@@ -166,11 +169,11 @@ class Settings:
             status="interrupted",
             task=task.name,
             probes=task.probes,
-            model=self.model["name"],
+            model=self.model.name,
             method=self.method,
             adaptation=self.adaptation.name,
-            context=self.context["name"],
-            train_context=self.train_context["name"] if self.trains else None,
+            context=self.context.name,
+            train_context=self.train_context.name if self.trains else None,
             rank=self.adaptation.rank,
             seed=self.seed,
             experiment=self.experiment or RUNS,
@@ -182,7 +185,7 @@ class Settings:
     def cell(self, task: Task) -> str:
         """Hash of the configuration and data alone: the same cell under other versions has the same."""
         config = self.config
-        parts: dict[str, Any] = {
+        parts: dict[str, object] = {
             "data": task.data_sha256,
             "model": [without(config["model"], "about"), fingerprint(config["model"]["path"])],
             "context": used(config["context"]),

@@ -165,5 +165,5 @@ class Estimate:
     """A value with its 95 % interval, where one was recorded."""
 
     value: float
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None

@@ -55,7 +55,7 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
         gate = msgspec.structs.replace(gate, margin=margin)
     trained = sum(next(iter(of.values())).trains for of in cells.values())
     available = {task.name: len(task.splits["test"]) for task in tasks.values()}
-    made = plan(available, trained, gate, first.config["max_eval_examples"])
+    made = plan(available, trained, gate, first.max_eval_examples)
     extent = {
         "task": ",".join(tasks),
         "max_eval_examples": max(made.items.values()),
@@ -72,7 +72,7 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
             raise UserError("No check: the configuration of its runs is wrong (see above).")
         if left := [folder for some in wanted[side].values() for folder in some if not (folder / RECORD_FILE).exists()]:
             raise UserError(f"No check: {len(left)} runs of {side} were not made; the same command goes on from there.")
-    results = Path(first.config["results"])
+    results = first.results
     found = {side: {task: _read(some, results) for task, some in of.items()} for side, of in wanted.items()}
     return Filled(found["--baseline"], found["--candidate"], made)
 
@@ -95,8 +95,8 @@ def _by_task(side: str, cells: Sequence[Settings]) -> dict[str, Settings]:
     """The side's one cell of each task."""
     found: dict[str, Settings] = {}
     for cell in cells:
-        if found.setdefault(cell.task["name"], cell) is not cell:
-            raise UserError(f"{side}: several methods on {cell.task['name']}; a check compares one with one.")
+        if found.setdefault(cell.task.name, cell) is not cell:
+            raise UserError(f"{side}: several methods on {cell.task.name}; a check compares one with one.")
     return found
 
 
@@ -122,8 +122,8 @@ def _folders(words: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, list[
     """Where the runs of a side lie, by task; a method that is not trained has one run whatever the seed."""
     found: dict[str, dict[Path, None]] = {}
     for settings in compose.compositions(list(words)):
-        task = tasks[settings.task["name"]]
-        folder = results_folder.run_folder(Path(settings.results), settings.planned(task))
+        task = tasks[settings.task.name]
+        folder = results_folder.run_folder(settings.results, settings.planned(task))
         if settings.reuse == "any" and (done := results_folder.finished(folder, other_versions=True)):
             folder = folder.parent / done.run_id
         found.setdefault(task.name, {})[folder] = None

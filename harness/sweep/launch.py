@@ -148,7 +148,7 @@ def check_cell(settings: Settings, task: Task) -> None:
         raise NotApplicable(f"{task.name} has no training rows")
     if settings.trains_on_documents and not task.corpus:
         raise NotApplicable(f"{task.name} has no documents to train on")
-    if settings.context["name"] == "few_shot":
+    if settings.context.name == "few_shot":
         check_demonstrations(settings.context, pool)
 
 
@@ -186,7 +186,7 @@ def _time_left(number: int, total: int) -> str:
 
 def _name(settings: Settings) -> str:
     seed = f" seed {settings.seed}" if settings.seed else ""
-    return f"{settings.task['name']} {settings.label}{seed}"
+    return f"{settings.task.name} {settings.label}{seed}"
 
 
 def _print_left_out(chosen: Sequence[Cell]) -> None:

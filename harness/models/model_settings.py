@@ -1,0 +1,27 @@
+"""Which base model a run uses, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which base model, and where it comes from (conf/model/)."""
+
+    name: str
+    source: Literal["hub", "local", "gguf_package", "random"]
+    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    id: str | None = None
+    """Of the hub: ORG/NAME."""
+    revision: str | None = None
+    """Of the hub: a branch, tag or commit."""
+    path: str | None = None
+    """The folder, if the source is local."""
+    package: str | None = None
+    """The package that contains the GGUF file."""
+    package_version: str | None = None
+    shape: Mapping[str, Any] | None = None
+    """Of a model of random weights: the fields of its transformers configuration."""
