@@ -16,7 +16,7 @@ from harness import api
 from harness.errors import UserError
 from tests.checking import run
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from harness.settings import Adaptation, Settings, TrainingSettings
 from harness.sweep import compose
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
-from tests.test_answering import NF4, TINY
+from tests.inference.test_shared_prefix import NF4, TINY
 
 SFT = TrainingSettings(epochs=2, batch_size=4)
 LORA = {

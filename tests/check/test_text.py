@@ -98,7 +98,7 @@ def test_the_terminal_says_what_is_compared_and_what_would_decide(tmp_path: Path
 
 
 def test_the_page_shows_commands_that_parse() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "check.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
     shown = [line.split("   ")[0] for line in page.splitlines() if line.strip().startswith("harness check")]
     assert len(shown) >= 4
     command = get_command(cli.app).commands["check"]  # type: ignore[attr-defined]
@@ -108,7 +108,7 @@ def test_the_page_shows_commands_that_parse() -> None:
 
 
 def test_the_page_tells_the_defaults_and_the_exit_codes() -> None:
-    page = (Path(__file__).parent.parent / "docs" / "check.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
     shown = yaml.safe_load(page.split("## Margins")[1].split("```yaml")[1].split("```")[0])
     assert shown["resources"] == RESOURCES
     for verdict, code in EXIT_CODES.items():

@@ -15,7 +15,7 @@ import yaml
 
 from tests.conftest import write_rows
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "new_method"
 WORKFLOW = ROOT / ".github" / "workflows" / "gate.yaml"
 SIZES = {"train": 48, "validation": 4, "test": 160}

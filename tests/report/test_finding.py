@@ -11,7 +11,7 @@ from harness.report import console
 from harness.report.comparisons import Comparisons
 from harness.report.finding import finding
 from tests.invented import failed, quickstart, record, store
-from tests.test_comparisons import N, answers, scored
+from tests.report.test_comparisons import N, answers, scored
 
 
 def said(root: Path, *runs: tuple[Record, int]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HARNESS = ROOT / "harness"
 WITHOUT_TORCH = ("report", "check", "decide", "stats", "records", "tasks.definition", "tasks.scoring", "catalogue")
 WITH_HYDRA = {"compose.py"}

@@ -17,8 +17,8 @@ from harness.records.record import Training
 from harness.run import contaminated
 from harness.settings import Adaptation, Measure
 from harness.stats import summary
-from tests.test_answering import TINY
-from tests.test_training import SFT
+from tests.inference.test_shared_prefix import TINY
+from tests.adaptation.test_train import SFT
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is the CPU's measure")

@@ -8,7 +8,7 @@ import pytest
 from harness.settings import Settings, run_settings
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
-from tests.test_answering import TINY
+from tests.inference.test_shared_prefix import TINY
 
 LORA = {"_target_": "peft.LoraConfig", "r": 8}
 

@@ -32,7 +32,7 @@ PUBLIC = {
     "e2e_slots": "e2e_nlg",
     "blimp": "blimp",
 }
-SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+SHARED_DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def append(folder: Path, text: str, file: str = "test.jsonl") -> None:

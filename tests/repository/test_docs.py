@@ -17,7 +17,7 @@ from harness.records.record import Record
 from harness.settings import Settings
 from harness.sweep.compose import register
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(r"^\s*(harness [^`#\n]+?)(?:\s{3,}.*)?$", re.MULTILINE)
 
