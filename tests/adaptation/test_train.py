@@ -20,20 +20,12 @@ from harness.measurement.meter import Meter, now
 from harness.models import loading
 from harness.progress import Progress
 from harness.records.record import Training
-from harness.settings import Adaptation, Settings, TrainingSettings
+from harness.settings import Adaptation, Settings
 from harness.sweep import compose
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
-from tests.inference.test_shared_prefix import NF4, TINY
+from tests.tiny_model import LORA, NF4, SFT, TINY
 
-SFT = TrainingSettings(epochs=2, batch_size=4)
-LORA = {
-    "_target_": "peft.LoraConfig",
-    "r": 4,
-    "lora_alpha": 8,
-    "target_modules": "all-linear",
-    "task_type": "CAUSAL_LM",
-}
 PREFIX = {"_target_": "peft.PrefixTuningConfig", "num_virtual_tokens": 4, "task_type": "CAUSAL_LM"}
 FROM_TEXT = {"_target_": "peft.initialize_kv_prefix_from_text", "text": "Read with care what is asked."}
 ADALORA = {
@@ -64,11 +56,11 @@ def rows(colours: Path) -> tuple[Rows, Rows]:
     return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]
 
 
-def learn(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> Training:
+def train_on(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> Training:
     return train(base, *rows, replace(SFT, **changes), rate, 0, Meter(), lambda done, total: None)
 
 
-def values_of(model: Any) -> dict[str, torch.Tensor]:
+def parameter_values(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
@@ -86,11 +78,11 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tu
     adaptation = ADAPTATIONS[name]
     assert adaptation.name == name
     base = peft_model.attach(adaptation, TINY)
-    before = values_of(base.model)
+    before = parameter_values(base.model)
     trainable = {n for n, p in base.model.named_parameters() if p.requires_grad}
-    first = learn(base, rows, max_steps=1, rate=0.0)
-    facts = learn(base, rows, epochs=6, rate=0.3 if name == "prefix" else 1e-2)
-    moved = {n for n, value in values_of(base.model).items() if not torch.equal(value, before[n])}
+    first = train_on(base, rows, max_steps=1, rate=0.0)
+    facts = train_on(base, rows, epochs=6, rate=0.3 if name == "prefix" else 1e-2)
+    moved = {n for n, value in parameter_values(base.model).items() if not torch.equal(value, before[n])}
     assert moved
     assert moved <= trainable
     assert facts.best_validation_loss < first.best_validation_loss
@@ -101,7 +93,7 @@ def test_training_lowers_the_loss_and_moves_only_what_it_may(name: str, rows: tu
 
 
 def test_what_is_counted(rows: tuple[Rows, Rows]) -> None:
-    facts = learn(peft_model.attach(ADAPTATIONS["lora"], TINY), rows, early_stopping_patience=None)
+    facts = train_on(peft_model.attach(ADAPTATIONS["lora"], TINY), rows, early_stopping_patience=None)
     assert (facts.steps, facts.examples) == (6, 12)
     assert facts.tokens == 2 * sum(map(len, rows[0].input_ids))
 
@@ -110,7 +102,7 @@ def test_what_is_counted(rows: tuple[Rows, Rows]) -> None:
 def test_saved_weights_answer_as_the_trained_model_did(name: str, rows: tuple[Rows, Rows], tmp_path: Path) -> None:
     adaptation = ADAPTATIONS[name]
     base = peft_model.attach(adaptation, TINY)
-    learn(base, rows)
+    train_on(base, rows)
     assert save(base, tmp_path) > 0
     restored = peft_model.restore(adaptation, TINY, tmp_path)
     ids = torch.tensor([rows[1].input_ids[0]])
@@ -122,8 +114,8 @@ def test_saved_weights_answer_as_the_trained_model_did(name: str, rows: tuple[Ro
 def test_the_best_epoch_is_kept_and_training_stops_when_it_gets_no_better(rows: tuple[Rows, Rows]) -> None:
     """At a rate so high that validation soon gets worse."""
     base = peft_model.attach(ADAPTATIONS["full"], TINY)
-    facts = learn(base, rows, rate=0.3, epochs=30, max_grad_norm=100.0, early_stopping_patience=2)
-    again = learn(base, rows, rate=0.0, max_steps=1)
+    facts = train_on(base, rows, rate=0.3, epochs=30, max_grad_norm=100.0, early_stopping_patience=2)
+    again = train_on(base, rows, rate=0.0, max_steps=1)
     assert facts.steps < 90
     assert again.best_validation_loss == pytest.approx(facts.best_validation_loss, rel=1e-3)
 
@@ -133,10 +125,10 @@ def test_a_loss_that_is_no_number_is_a_divergence(rows: tuple[Rows, Rows]) -> No
     with torch.no_grad():
         base.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(Diverged, match="not finite"):
-        learn(base, rows, max_steps=2)
+        train_on(base, rows, max_steps=2)
 
 
-def gradients(base: loading.Base, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
+def loss_and_gradients(base: loading.Base, batch: dict[str, torch.Tensor]) -> tuple[float, dict[str, torch.Tensor]]:
     """Of the loss as it is defined: logits everywhere, those after which nothing is learned ignored."""
     base.model.zero_grad()
     labels, inputs = batch["labels"], {n: v for n, v in batch.items() if n != "labels"}
@@ -147,7 +139,7 @@ def gradients(base: loading.Base, batch: dict[str, torch.Tensor]) -> tuple[float
 
 
 @torch.enable_grad()
-def defined(base: loading.Base, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
+def defined_loss(base: loading.Base, rows: Rows) -> tuple[float, dict[str, torch.Tensor]]:
     """The same, row by row, from the model's own logits."""
     base.model.zero_grad()
     total = torch.zeros(())
@@ -170,8 +162,8 @@ def test_neither_layout_changes_the_loss_or_a_gradient(name: str, layout: str, r
     matrices = always if layout == "in one row" and name != "prefix" else None
     batch = Layout(0, matrices)(list(mixed.dataset()))
     assert (len(batch["input_ids"]) == 1) == (matrices is not None)
-    loss, found = gradients(base, batch)
-    expected_loss, expected = defined(base, mixed)
+    loss, found = loss_and_gradients(base, batch)
+    expected_loss, expected = defined_loss(base, mixed)
     assert loss == pytest.approx(expected_loss, rel=1e-4)
     assert found.keys() == expected.keys()
     for parameter, gradient in found.items():
@@ -203,7 +195,7 @@ def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None
     unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
     facts = train(base, rows[0], unseen, replace(SFT, batch_size=3, epochs=1), 0.0, 0, Meter(), lambda *_: None)
     learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
-    assert facts.best_validation_loss == pytest.approx(defined(base, unseen)[0] / learned, rel=1e-4)
+    assert facts.best_validation_loss == pytest.approx(defined_loss(base, unseen)[0] / learned, rel=1e-4)
 
 
 def test_where_memory_ends_training_starts_again_with_checkpointing(
@@ -244,7 +236,7 @@ def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
 
 def test_adalora_moves_its_rank_budget_through_its_own_hook(rows: tuple[Rows, Rows]) -> None:
     base = peft_model.attach(ADAPTATIONS["adalora"], TINY)
-    learn(base, rows, epochs=2, early_stopping_patience=None)
+    train_on(base, rows, epochs=2, early_stopping_patience=None)
     assert base.model.peft_config["default"].rank_pattern
 
 
@@ -257,7 +249,7 @@ def test_a_prefix_starts_from_its_text_and_not_from_chance() -> None:
 def test_an_optimizer_may_be_a_target(rows: tuple[Rows, Rows]) -> None:
     base = peft_model.attach(ADAPTATIONS["lora"], TINY)
     before = json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
-    learn(base, rows, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
+    train_on(base, rows, optimizer={"_target_": "torch.optim.SGD", "momentum": 0.9})
     assert before != json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
 
 

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.gate_power import CLAIMS, Claim, evidence
 from harness import stats
 from harness.check.gate import PASSES, Evidence, items_needed, judge, seeds_needed
-from tests.checking import N, answers, changed, checked, two, write
-from tests.invented import record
+from tests.commands import check_pair
+from tests.factories import N_CHECKED, flip_scores, make_record, shuffled_scores, write_pair, write_run
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.about)
@@ -42,37 +42,37 @@ def test_from_few_items_on_it_asks_for_what_the_usual_formula_does() -> None:
 
 
 def test_one_task_that_fell_far_is_not_hidden_by_the_mean(tmp_path: Path) -> None:
-    base = answers(350)
+    base = shuffled_scores(350, N_CHECKED)
     for i in range(8):
-        write(tmp_path / "a", record("full", n=N, task=f"task{i}"), base)
-        fell = changed(base, 10, 80) if i == 3 else changed(base, 30, 10)
-        write(tmp_path / "b", record("lora", n=N, rank=8, task=f"task{i}"), fell)
-    code, data = checked(tmp_path)
+        write_run(tmp_path / "a", make_record("full", n=N_CHECKED, task=f"task{i}"), base)
+        fell = flip_scores(base, 10, 80) if i == 3 else flip_scores(base, 30, 10)
+        write_run(tmp_path / "b", make_record("lora", n=N_CHECKED, rank=8, task=f"task{i}"), fell)
+    code, data = check_pair(tmp_path)
     assert data["pooled"]["verdict"] == "better"
     assert (code, data["verdict"]) == (1, "worse")
     assert [task["fallen"] for task in data["tasks"]] == [i == 3 for i in range(8)]
     assert any("task3 alone fell by 14.0 points, more than the 5 that one task may" in said for said in data["reasons"])
 
 
-def judged(*counts: tuple[int, int], margin: float = 0.02) -> Any:
+def judge_counts(*counts: tuple[int, int], margin: float = 0.02) -> Any:
     return judge([replace(evidence(better, worse, 300), margin=margin) for better, worse in counts])
 
 
 def test_a_fall_that_may_lie_within_the_margin_is_no_pass_and_not_worse() -> None:
-    found = judged((6, 25), *[(15, 10)] * 7)
+    found = judge_counts((6, 25), *[(15, 10)] * 7)
     assert found.pooled.verdict() in PASSES
     assert (found.fallen[0], found.verdict) == (True, "inconclusive")
-    assert judged((10, 24), *[(15, 10)] * 7).verdict in PASSES, "4.7 points are no fall"
-    assert judged((18, 36), *[(15, 10)] * 7).verdict in PASSES, "6 points that eight looks may show by chance"
-    assert judged((6, 25), *[(15, 10)] * 7, margin=0.08).verdict in PASSES, "a margin of 8 points allows as much"
+    assert judge_counts((10, 24), *[(15, 10)] * 7).verdict in PASSES, "4.7 points are no fall"
+    assert judge_counts((18, 36), *[(15, 10)] * 7).verdict in PASSES, "6 points that eight looks may show by chance"
+    assert judge_counts((6, 25), *[(15, 10)] * 7, margin=0.08).verdict in PASSES, "a margin of 8 points allows as much"
 
 
 def test_a_small_drop_on_every_task_is_seen_and_said(tmp_path: Path) -> None:
-    base = answers(200, 300)
+    base = shuffled_scores(200, 300)
     for i in range(8):
-        write(tmp_path / "a", record("full", n=300, task=f"task{i}"), base)
-        write(tmp_path / "b", record("lora", n=300, rank=8, task=f"task{i}"), changed(base, 12, 17, i))
-    code, data = checked(tmp_path)
+        write_run(tmp_path / "a", make_record("full", n=300, task=f"task{i}"), base)
+        write_run(tmp_path / "b", make_record("lora", n=300, rank=8, task=f"task{i}"), flip_scores(base, 12, 17, i))
+    code, data = check_pair(tmp_path)
     assert code == 3
     assert data["pooled"]["drift"] == {"p": pytest.approx(0.005, abs=0.004), "found": True}
     assert min(task["p_corrected"] for task in data["tasks"]) > 0.5
@@ -80,9 +80,9 @@ def test_a_small_drop_on_every_task_is_seen_and_said(tmp_path: Path) -> None:
 
 
 def test_tasks_that_only_one_side_has_are_named(tmp_path: Path) -> None:
-    two(tmp_path, 6, 6)
-    write(tmp_path / "a", record("full", n=N, task="squad"), answers(300))
-    code, data = checked(tmp_path)
+    write_pair(tmp_path, 6, 6)
+    write_run(tmp_path / "a", make_record("full", n=N_CHECKED, task="squad"), shuffled_scores(300, N_CHECKED))
+    code, data = check_pair(tmp_path)
     assert code == 0
     assert "Only --baseline has squad: not compared." in data["reasons"]
 

@@ -9,30 +9,30 @@ import pytest
 
 from harness.check.gate import judge, pool
 from harness.check.paired import Paired, weigh
-from tests.checking import N, answers, changed, checked, run, seeded, write
-from tests.invented import record
+from tests.commands import check_pair, run_check
+from tests.factories import N_CHECKED, flip_scores, make_record, shuffled_scores, write_pair_with_seeds, write_run
 
 
 def test_items_that_share_a_template_are_no_independent_ones(tmp_path: Path) -> None:
-    base = answers(350)
+    base = shuffled_scores(350, N_CHECKED)
     for name, cluster in (("alone", None), ("grouped", lambda i: f"template {i // 50}")):
-        write(tmp_path / name / "a", record("full", n=N), base, cluster=cluster)
+        write_run(tmp_path / name / "a", make_record("full", n=N_CHECKED), base, cluster=cluster)
         fallen = [0.0 if i < 50 else score for i, score in enumerate(base)]
-        write(tmp_path / name / "b", record("lora", n=N, rank=8), fallen, cluster=cluster)
-    code, alone = checked(tmp_path / "alone")
+        write_run(tmp_path / name / "b", make_record("lora", n=N_CHECKED, rank=8), fallen, cluster=cluster)
+    code, alone = check_pair(tmp_path / "alone")
     assert (code, alone["tasks"][0]["test"]) == (1, "exact McNemar")
-    code, grouped = checked(tmp_path / "grouped")
+    code, grouped = check_pair(tmp_path / "grouped")
     assert (code, grouped["tasks"][0]["test"]) == (3, "cluster-robust t"), "one template of ten fell, not 35 items"
 
 
 def test_with_fewer_than_three_seeds_it_is_this_checkpoint(tmp_path: Path) -> None:
     said = {}
     for seeds in (1, 2, 3):
-        seeded(tmp_path / str(seeds), seeds=seeds)
+        write_pair_with_seeds(tmp_path / str(seeds), seeds=seeds)
         root = tmp_path / str(seeds)
-        code, out, _ = run("--baseline", f"{root}/a", "--candidate", f"{root}/b", "--markdown", f"{root}/x.md")
+        code, out, _ = run_check("--baseline", f"{root}/a", "--candidate", f"{root}/b", "--markdown", f"{root}/x.md")
         assert (code, "this checkpoint, not this method" in out) == (0, seeds < 3)
-        said[seeds] = checked(root)[1]["about"], "this checkpoint" in (root / "x.md").read_text()
+        said[seeds] = check_pair(root)[1]["about"], "this checkpoint" in (root / "x.md").read_text()
     assert said == {1: ("checkpoint", True), 2: ("checkpoint", True), 3: ("method", False)}
 
 
@@ -46,19 +46,19 @@ def test_the_mean_of_tasks_has_its_share_of_what_seeds_add() -> None:
 
 
 def test_prompts_alone_need_no_training_seeds(tmp_path: Path) -> None:
-    write(tmp_path / "a", record("zero_shot", n=N), answers(300))
-    write(tmp_path / "b", record("instructed", n=N), answers(300))
-    _, data = checked(tmp_path)
+    write_run(tmp_path / "a", make_record("zero_shot", n=N_CHECKED), shuffled_scores(300, N_CHECKED))
+    write_run(tmp_path / "b", make_record("instructed", n=N_CHECKED), shuffled_scores(300, N_CHECKED))
+    _, data = check_pair(tmp_path)
     assert (data["about"], data["seeds"]) == ("method", {"baseline": None, "candidate": None})
 
 
 def test_seeds_that_scatter_leave_it_open_and_more_seeds_would_decide(tmp_path: Path) -> None:
-    base = answers(350)
+    base = shuffled_scores(350, N_CHECKED)
     for seed, shift in enumerate((-25, 0, 25)):
-        write(tmp_path / "a", record("full", n=N, seed=seed), base)
-        scores = changed(base, max(0, shift), max(0, -shift), seed)
-        write(tmp_path / "b", record("lora", n=N, rank=8, seed=seed), scores)
-    code, data = checked(tmp_path)
+        write_run(tmp_path / "a", make_record("full", n=N_CHECKED, seed=seed), base)
+        scores = flip_scores(base, max(0, shift), max(0, -shift), seed)
+        write_run(tmp_path / "b", make_record("lora", n=N_CHECKED, rank=8, seed=seed), scores)
+    code, data = check_pair(tmp_path)
     task = data["tasks"][0]
     assert (code, task["difference"]) == (3, pytest.approx(0))
     assert "seeds" in task["test"]

@@ -17,7 +17,7 @@ from harness.errors import UserError
 GATE = Gate(margin=0.05, item_sd=0.3, seed_sd=0.02)
 
 
-def simulated(made: Plan, difference: float = 0.0, repeats: int = 400) -> float:
+def share_that_passes(made: Plan, difference: float = 0.0, repeats: int = 400) -> float:
     """How often the gate passes methods that are as the plan assumes."""
     random, passed = np.random.default_rng(0), 0
     for _ in range(repeats):
@@ -39,9 +39,9 @@ def test_what_is_planned_lets_an_equal_method_pass_as_often_as_it_says(
 ) -> None:
     made = plan({f"task{i}": 100_000 for i in range(tasks)}, 2, Gate(margin=margin, seed_sd=seed_sd, most_seeds=99))
     assert made.power >= stats.POWER
-    found = simulated(made)
+    found = share_that_passes(made)
     assert abs(found - made.power) < 0.08
-    assert simulated(made, -margin) < 0.06
+    assert share_that_passes(made, -margin) < 0.06
 
 
 def test_a_smaller_margin_or_noisier_seeds_take_more() -> None:

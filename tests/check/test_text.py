@@ -14,17 +14,30 @@ from typer.main import get_command
 from harness import cli
 from harness.check.margins import RESOURCES
 from harness.check.outcome import EXIT_CODES
-from tests.checking import N, answers, changed, run, two, write
-from tests.invented import failed, record, store
+from tests.commands import run_check
+from tests.factories import (
+    N_CHECKED,
+    flip_scores,
+    make_failed_record,
+    make_record,
+    shuffled_scores,
+    write_pair,
+    write_results,
+    write_run,
+)
 
 
 def test_junit_counts_its_cases_and_names_what_failed(tmp_path: Path) -> None:
-    two(tmp_path, 5, 45)
+    write_pair(tmp_path, 5, 45)
     hostile = 'task <&"\x1b[31m\ud800|`'.encode("utf-8", "replace").decode()
-    write(tmp_path / "a", record("full", n=N, task=hostile), answers(300))
-    write(tmp_path / "b", record("lora", n=N, rank=8, task=hostile), changed(answers(300), 25, 30))
+    write_run(tmp_path / "a", make_record("full", n=N_CHECKED, task=hostile), shuffled_scores(300, N_CHECKED))
+    write_run(
+        tmp_path / "b",
+        make_record("lora", n=N_CHECKED, rank=8, task=hostile),
+        flip_scores(shuffled_scores(300, N_CHECKED), 25, 30),
+    )
     path = tmp_path / "new" / "junit.xml"
-    code, *_ = run("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b", "--junit", str(path))
+    code, *_ = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b", "--junit", str(path))
     assert code == 1
     root = ElementTree.parse(path).getroot()
     assert root.tag == "testsuites" and not root.attrib
@@ -47,10 +60,14 @@ def test_junit_counts_its_cases_and_names_what_failed(tmp_path: Path) -> None:
 
 def test_junit_of_a_refusal_is_an_error_and_of_a_pass_nothing(tmp_path: Path) -> None:
     for name, data in (("refused", "2" * 64), ("passed", "1" * 64)):
-        write(tmp_path / name / "a", record("full", n=N, data="1" * 64), answers(300))
-        write(tmp_path / name / "b", record("lora", n=N, rank=8, data=data), answers(300))
+        write_run(
+            tmp_path / name / "a", make_record("full", n=N_CHECKED, data="1" * 64), shuffled_scores(300, N_CHECKED)
+        )
+        write_run(
+            tmp_path / name / "b", make_record("lora", n=N_CHECKED, rank=8, data=data), shuffled_scores(300, N_CHECKED)
+        )
         root = tmp_path / name
-        run("--baseline", f"{root}/a", "--candidate", f"{root}/b", "--junit", f"{root}/junit.xml")
+        run_check("--baseline", f"{root}/a", "--candidate", f"{root}/b", "--junit", f"{root}/junit.xml")
     refused, passed = (ElementTree.parse(tmp_path / name / "junit.xml").getroot()[0] for name in ("refused", "passed"))
     assert [part.tag for part in refused.findall("testcase")[0]] == ["error"]
     assert refused.get("errors") == "2"
@@ -60,23 +77,29 @@ def test_junit_of_a_refusal_is_an_error_and_of_a_pass_nothing(tmp_path: Path) ->
 def test_what_no_file_can_hold_is_replaced(tmp_path: Path) -> None:
     """Half a surrogate pair and U+FFFE, which JSON may carry and XML may not."""
     for side, method in (("a", "full"), ("b", "prefix")):
-        write(tmp_path / side, record(method, n=N, task="odd SURROGATE \ufffe"), answers(300))
+        write_run(
+            tmp_path / side,
+            make_record(method, n=N_CHECKED, task="odd SURROGATE \ufffe"),
+            shuffled_scores(300, N_CHECKED),
+        )
         (path,) = (tmp_path / side).rglob("record.json")
         path.write_text(path.read_text().replace("SURROGATE", "\\ud800"))
     sides = ["--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b"]
-    code, out, _ = run(*sides, "--junit", f"{tmp_path}/x.xml", "--markdown", f"{tmp_path}/x.md")
+    code, out, _ = run_check(*sides, "--junit", f"{tmp_path}/x.xml", "--markdown", f"{tmp_path}/x.md")
     assert code == 0
     assert out.encode()
     assert ElementTree.parse(tmp_path / "x.xml").getroot()[0].findall("testcase")[0].get("name") == "odd ? ?"
-    assert json.loads(run(*sides, "--json")[1])["tasks"][0]["task"] == "odd \ud800 \ufffe"
+    assert json.loads(run_check(*sides, "--json")[1])["tasks"][0]["task"] == "odd \ud800 \ufffe"
 
 
 def test_markdown_shows_hostile_names_as_text(tmp_path: Path) -> None:
     hostile = "a|b <script>alert(1)</script> [x](http://evil)"
-    write(tmp_path / "a", record("full", n=N, task=hostile), answers(300))
-    store(tmp_path / "b", replace(failed("lora", "oom", "|<img src=x>` | [y](http://evil)", 8), task=hostile))
+    write_run(tmp_path / "a", make_record("full", n=N_CHECKED, task=hostile), shuffled_scores(300, N_CHECKED))
+    write_results(
+        tmp_path / "b", replace(make_failed_record("lora", "oom", "|<img src=x>` | [y](http://evil)", 8), task=hostile)
+    )
     path = tmp_path / "comment.md"
-    code, *_ = run("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b", "--markdown", str(path))
+    code, *_ = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b", "--markdown", str(path))
     text = path.read_text()
     assert code == 3
     assert "a&#124;b &lt;script&gt;" in text
@@ -87,13 +110,13 @@ def test_markdown_shows_hostile_names_as_text(tmp_path: Path) -> None:
 
 
 def test_the_terminal_says_what_is_compared_and_what_would_decide(tmp_path: Path) -> None:
-    two(tmp_path, 25, 30)
-    code, out, err = run("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b")
+    write_pair(tmp_path, 25, 30)
+    code, out, err = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b")
     assert (code, err) == (3, "")
     assert out.startswith("lora r8 against full\n")
     (needed,) = [line for line in out.splitlines() if line.startswith("Would decide")]
     total = int(needed.split("about ")[1].split()[0].replace(",", ""))
-    assert f"({total - N:,} more)" in needed
+    assert f"({total - N_CHECKED:,} more)" in needed
     assert out.rstrip().endswith("verdict: inconclusive (this checkpoint, not this method)")
 
 

@@ -14,7 +14,7 @@ from harness.models.loading import load_tokenizer
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
 from harness.tasks.task import Task
-from tests.inference.test_forgetting import TINY
+from tests.tiny_model import TINY
 
 EMBEDDER = "all-minilm-l6-v2"
 RAG = {

@@ -14,12 +14,20 @@ from harness import stats
 from harness.decide.resampling import Answers
 from harness.records.reading import VALIDATION_FILE, load_records
 from harness.report import write_report
-from tests.deciding import answered, behaviour, first, knowledge, only, right, said
-from tests.invented import record, revised
+from tests.commands import decide_one, run_decide
+from tests.factories import (
+    make_record,
+    revise,
+    right_then_wrong,
+    shuffled_scores,
+    write_answered_runs,
+    write_behaviour_task,
+    write_knowledge_task,
+)
 
 
 def test_the_cheapest_that_is_as_good_as_the_best_is_recommended(tmp_path: Path) -> None:
-    found = only(behaviour(tmp_path)).strategy
+    found = decide_one(write_behaviour_task(tmp_path)).strategy
     assert (found.row.name, found.best.name, found.runner_up.name) == ("lora r8", "full", "full")
     assert 0.01 <= found.could_lose <= 0.06
 
@@ -28,29 +36,34 @@ def test_a_cheaper_one_that_is_further_away_is_not_taken_for_the_same_though_few
     tmp_path: Path,
 ) -> None:
     runs = [
-        (record("full", memory=2600), first(50), first(17, 30)),
-        (record("lora", memory=900, rank=8), first(50), first(15, 30)),
+        (make_record("full", memory=2600), right_then_wrong(50), right_then_wrong(17, 30)),
+        (make_record("lora", memory=900, rank=8), right_then_wrong(50), right_then_wrong(15, 30)),
     ]
-    assert only(answered(tmp_path, runs)).strategy.row.name == "full"
+    assert decide_one(write_answered_runs(tmp_path, runs)).strategy.row.name == "full"
 
 
 def test_the_choice_is_made_on_validation_and_not_on_test(tmp_path: Path) -> None:
     runs = [
-        (record("full", memory=2600), first(50), first(90)),
-        (record("lora", memory=900, rank=8), first(95), first(60)),
+        (make_record("full", memory=2600), right_then_wrong(50), right_then_wrong(90)),
+        (make_record("lora", memory=900, rank=8), right_then_wrong(95), right_then_wrong(60)),
     ]
-    assert only(answered(tmp_path, runs)).strategy.row.name == "full"
+    assert decide_one(write_answered_runs(tmp_path, runs)).strategy.row.name == "full"
 
 
 def test_the_gold_passage_is_never_recommended(tmp_path: Path) -> None:
-    runs = [(record("zero_shot"), first(10), first(10)), (record("oracle"), first(90), first(90))]
-    assert only(answered(tmp_path, runs)).strategy.row.name == "zero_shot"
+    runs = [
+        (make_record("zero_shot"), right_then_wrong(10), right_then_wrong(10)),
+        (make_record("oracle"), right_then_wrong(90), right_then_wrong(90)),
+    ]
+    assert decide_one(write_answered_runs(tmp_path, runs)).strategy.row.name == "zero_shot"
 
 
 def test_where_all_tie_the_cheapest_is_taken_and_it_is_said(tmp_path: Path) -> None:
     methods = (("zero_shot", 400), ("full", 2600))
-    runs = [(record(method, memory=memory), first(50), first(50)) for method, memory in methods]
-    done = said(answered(tmp_path, runs))
+    runs = [
+        (make_record(method, memory=memory), right_then_wrong(50), right_then_wrong(50)) for method, memory in methods
+    ]
+    done = run_decide(write_answered_runs(tmp_path, runs))
     assert "recommended   zero_shot" in done.output
     assert "the cheapest of those within 2 points of the best on validation and not told from it: full" in done.output
 
@@ -58,14 +71,14 @@ def test_where_all_tie_the_cheapest_is_taken_and_it_is_said(tmp_path: Path) -> N
 @pytest.mark.parametrize(("items", "least", "most"), [(400, 0.9, 1.0), (30, 0.2, 0.85)])
 def test_how_sure_it_is_follows_the_number_of_items(tmp_path: Path, items: int, least: float, most: float) -> None:
     runs = [
-        (record("zero_shot"), first(20), right(0.4, items)),
-        (record("full", memory=2600), first(80), right(0.5, items, 1)),
+        (make_record("zero_shot"), right_then_wrong(20), shuffled_scores(round(0.4 * items), items)),
+        (make_record("full", memory=2600), right_then_wrong(80), shuffled_scores(round(0.5 * items), items, 1)),
     ]
-    assert least <= only(answered(tmp_path, runs)).strategy.probability <= most
+    assert least <= decide_one(write_answered_runs(tmp_path, runs)).strategy.probability <= most
 
 
 def test_the_data_of_a_decision(tmp_path: Path) -> None:
-    done = said(knowledge(tmp_path), "--json")
+    done = run_decide(write_knowledge_task(tmp_path), "--json")
     (task,) = json.loads(done.output)["tasks"]
     assert done.exit_code == 0
     assert (task["task"], task["recommendation"], task["runner_up"]) == ("ticket_routing", "rag_lora r8", "rag")
@@ -80,9 +93,9 @@ def test_the_data_of_a_decision(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_what_names_say_as_text(tmp_path: Path) -> None:
-    runs = [(record("zero_shot", task="<script>alert(1)</script>"), first(20), first(20))]
+    runs = [(make_record("zero_shot", task="<script>alert(1)</script>"), right_then_wrong(20), right_then_wrong(20))]
     page = tmp_path / "page.md"
-    said(answered(tmp_path / "results", runs), "--markdown", str(page))
+    run_decide(write_answered_runs(tmp_path / "results", runs), "--markdown", str(page))
     assert "<script>" not in page.read_text()
     assert "zero_shot" in page.read_text()
 
@@ -90,36 +103,40 @@ def test_the_page_shows_what_names_say_as_text(tmp_path: Path) -> None:
 def test_items_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
     """Full is right where zero-shot is wrong, by whole templates: 200 items tell them apart, four templates do not."""
     runs = [
-        (record("zero_shot", memory=400), first(20), [1 - score for score in first(110, 200)]),
-        (record("full", memory=2600), first(80), first(110, 200)),
+        (
+            make_record("zero_shot", memory=400),
+            right_then_wrong(20),
+            [1 - score for score in right_then_wrong(110, 200)],
+        ),
+        (make_record("full", memory=2600), right_then_wrong(80), right_then_wrong(110, 200)),
     ]
-    root = answered(tmp_path, runs)
-    assert only(root).strategy.probability > 0.8
+    root = write_answered_runs(tmp_path, runs)
+    assert decide_one(root).strategy.probability > 0.8
     for run in load_records(root):
         lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(run.validated())]
         (run.folder / VALIDATION_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert 0.4 < only(root).strategy.probability < 0.7
+    assert 0.4 < decide_one(root).strategy.probability < 0.7
 
 
 def test_seeds_are_drawn_too(tmp_path: Path) -> None:
     """Full wins on the mean of two seeds of which one is bad: on half of the draws of one seed twice it would not."""
-    runs = [(record("zero_shot", memory=400), first(50), first(100, 200))]
+    runs = [(make_record("zero_shot", memory=400), right_then_wrong(50), right_then_wrong(100, 200))]
     runs += [
-        (record("full", memory=2600, seed=seed), first(80), first(right_ones, 200))
+        (make_record("full", memory=2600, seed=seed), right_then_wrong(80), right_then_wrong(right_ones, 200))
         for seed, right_ones in enumerate((60, 160))
     ]
-    assert 0.6 < only(answered(tmp_path, runs)).strategy.probability < 0.78
+    assert 0.6 < decide_one(write_answered_runs(tmp_path, runs)).strategy.probability < 0.78
 
 
 def test_a_decision_as_a_page_for_a_browser(tmp_path: Path) -> None:
     page = tmp_path / "deep" / "page.html"
-    said(behaviour(tmp_path / "results"), "--html", str(page))
+    run_decide(write_behaviour_task(tmp_path / "results"), "--html", str(page))
     assert page.read_text().startswith("<!doctype html>")
     assert "lora r8" in page.read_text()
 
 
 def test_a_report_opens_with_the_recommendation(tmp_path: Path) -> None:
-    write_report(behaviour(tmp_path / "results"), tmp_path / "report")
+    write_report(write_behaviour_task(tmp_path / "results"), tmp_path / "report")
     page = (tmp_path / "report" / "report.md").read_text()
     assert "lora r8 is the cheapest of 2 as good as the best on validation (accuracy 0.790, 100 items)" in page
     assert "; full has 0.800 there; on the test split it reaches 0.79" in page
@@ -128,23 +145,26 @@ def test_a_report_opens_with_the_recommendation(tmp_path: Path) -> None:
 def test_what_is_near_and_told_apart_is_neither_taken_nor_drawn(tmp_path: Path) -> None:
     """Fifteen items in a thousand, all one way: within 2 points, and yet no accident."""
     runs = [
-        (record("zero_shot", memory=400), first(50), first(500, 1000)),
-        (record("full", memory=2600), first(50), first(515, 1000)),
+        (make_record("zero_shot", memory=400), right_then_wrong(50), right_then_wrong(500, 1000)),
+        (make_record("full", memory=2600), right_then_wrong(50), right_then_wrong(515, 1000)),
     ]
-    root = answered(tmp_path, runs)
-    found = only(root).strategy
+    root = write_answered_runs(tmp_path, runs)
+    found = decide_one(root).strategy
     assert (found.row.name, [row.name for row in found.near]) == ("full", ["zero_shot"])
     assert found.probability > 0.95
-    assert "within 2 points of full and yet worse item by item (paired, 5 %): zero_shot" in said(root).output
+    assert "within 2 points of full and yet worse item by item (paired, 5 %): zero_shot" in run_decide(root).output
 
 
 def test_in_the_draws_two_methods_are_told_apart_as_over_all_items(tmp_path: Path) -> None:
     runs = [
-        (record("zero_shot"), first(50), right(0.5, 90)),
-        (record("few_shot"), first(50), right(0.55, 90, 7)),
-        *((record("full", seed=seed), first(80), right(0.6, 90, seed + 1)) for seed in range(3)),
+        (make_record("zero_shot"), right_then_wrong(50), shuffled_scores(round(0.5 * 90), 90)),
+        (make_record("few_shot"), right_then_wrong(50), shuffled_scores(round(0.55 * 90), 90, 7)),
+        *(
+            (make_record("full", seed=seed), right_then_wrong(80), shuffled_scores(round(0.6 * 90), 90, seed + 1))
+            for seed in range(3)
+        ),
     ]
-    rows = {row.name: row for row in only(answered(tmp_path, runs)).cohort.rows}
+    rows = {row.name: row for row in decide_one(write_answered_runs(tmp_path, runs)).cohort.rows}
     answers = Answers.of(list(rows.values()))
     assert answers is not None
     zero, few, full = (rows[name] for name in ("zero_shot", "few_shot", "full"))
@@ -159,43 +179,45 @@ def test_in_the_draws_two_methods_are_told_apart_as_over_all_items(tmp_path: Pat
 
 def test_a_run_on_a_few_items_does_not_take_the_others_from_the_rest(tmp_path: Path) -> None:
     runs = [
-        (record("zero_shot", memory=400), first(50), first(250, 500)),
-        (record("full", memory=2600), first(50), first(300, 500)),
-        (record("prefix", memory=900), first(50), first(12, 20)),
+        (make_record("zero_shot", memory=400), right_then_wrong(50), right_then_wrong(250, 500)),
+        (make_record("full", memory=2600), right_then_wrong(50), right_then_wrong(300, 500)),
+        (make_record("prefix", memory=900), right_then_wrong(50), right_then_wrong(12, 20)),
     ]
-    rows = only(answered(tmp_path, runs)).cohort.rows
+    rows = decide_one(write_answered_runs(tmp_path, runs)).cohort.rows
     answers = Answers.of(rows)
     assert answers is not None
     assert (set(answers.scores), len(answers.clusters)) == ({"zero_shot", "full"}, 500)
 
 
 def test_a_method_without_answers_is_chosen_by_its_mean_and_the_others_stay_known(tmp_path: Path) -> None:
-    root = behaviour(tmp_path)
+    root = write_behaviour_task(tmp_path)
     for run in load_records(root):
         if run.record.method == "prefix":
             (run.folder / VALIDATION_FILE).unlink()
-    found = only(root).strategy
+    found = decide_one(root).strategy
     assert (found.row.name, found.probability is not None) == ("lora r8", True)
 
 
 def test_what_is_not_considered_is_said_with_its_reason(tmp_path: Path) -> None:
-    root = behaviour(tmp_path)
+    root = write_behaviour_task(tmp_path)
     for run in load_records(root):
         if run.record.method == "prefix":
             (run.folder / "record.json").write_text(replace(run.record, status="oom").to_json())
         if run.record.method == "rag":
             (run.folder / "record.json").write_text(replace(run.record, validation=None).to_json())
-    done = said(root).output
+    done = run_decide(root).output
     assert "prefix is not considered: its run is oom" in done
     assert "rag is not considered: it has no validation value" in done
 
 
 def test_what_is_known_less_well_than_it_looks_is_said(tmp_path: Path) -> None:
-    untuned = record("lora", rank=8, contaminated={"memory": ["the machine was swapping"]})
-    untuned = revised(untuned, training={"tried": None})
-    answered(tmp_path / "a", [(untuned, first(80), first(80))])
-    answered(tmp_path / "b", [(record("zero_shot", n=50), first(20, 50), first(20, 50))])
-    done = said(str(tmp_path)).output
+    untuned = make_record("lora", rank=8, contaminated={"memory": ["the machine was swapping"]})
+    untuned = revise(untuned, training={"tried": None})
+    write_answered_runs(tmp_path / "a", [(untuned, right_then_wrong(80), right_then_wrong(80))])
+    write_answered_runs(
+        tmp_path / "b", [(make_record("zero_shot", n=50), right_then_wrong(20, 50), right_then_wrong(20, 50))]
+    )
+    done = run_decide(str(tmp_path)).output
     assert "its learning rate was not tuned" in done
     assert "its memory was disturbed: the machine was swapping" in done
     assert "1 other set of runs of this task" in done

@@ -10,14 +10,21 @@ import pytest
 from harness.decide import Limits, decide, regret
 from harness.records.reading import load_records
 from harness.report import write_report
-from tests.deciding import answered, behaviour, first, knowledge, only
-from tests.invented import record, store
+from tests.commands import decide_one
+from tests.factories import (
+    make_record,
+    right_then_wrong,
+    write_answered_runs,
+    write_behaviour_task,
+    write_knowledge_task,
+    write_results,
+)
 
 
 def test_regret_of_the_rule_and_of_rules_that_measure_nothing(tmp_path: Path) -> None:
     cohorts = [
         decision.cohort
-        for root in (behaviour(tmp_path / "a"), knowledge(tmp_path / "b"))
+        for root in (write_behaviour_task(tmp_path / "a"), write_knowledge_task(tmp_path / "b"))
         for decision in decide(root, Limits())
     ]
     found = {one.rule: one for one in regret.over_tasks([regret.of_task(cohort) for cohort in cohorts])}
@@ -30,13 +37,13 @@ def test_regret_of_the_rule_and_of_rules_that_measure_nothing(tmp_path: Path) ->
 
 
 def test_without_answers_there_is_no_regret(tmp_path: Path) -> None:
-    store(tmp_path, record("zero_shot", 0.2, 0.2), record("full", 0.8, 0.8))
-    assert regret.of_task(only(str(tmp_path)).cohort) == {}
+    write_results(tmp_path, make_record("zero_shot", 0.2, 0.2), make_record("full", 0.8, 0.8))
+    assert regret.of_task(decide_one(str(tmp_path)).cohort) == {}
 
 
 def test_a_report_on_several_tasks_says_how_such_choices_fare(tmp_path: Path) -> None:
-    behaviour(tmp_path / "results" / "a")
-    for run in load_records(knowledge(tmp_path / "results" / "b")):
+    write_behaviour_task(tmp_path / "results" / "a")
+    for run in load_records(write_knowledge_task(tmp_path / "results" / "b")):
         (run.folder / "record.json").write_text(replace(run.record, task="handbook_qa").to_json())
     page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
     table = page.split("## How such a choice fares")[1].split("## Provenance")[0]
@@ -47,12 +54,12 @@ def test_a_report_on_several_tasks_says_how_such_choices_fare(tmp_path: Path) ->
 
 
 def test_a_task_counts_once_however_many_cohorts_it_has(tmp_path: Path) -> None:
-    behaviour(tmp_path / "results" / "a")
+    write_behaviour_task(tmp_path / "results" / "a")
     fewer = [
-        (record("zero_shot", n=50), first(20, 50), first(20)),
-        (record("lora", n=50, rank=8), first(20, 50), first(20)),
+        (make_record("zero_shot", n=50), right_then_wrong(20, 50), right_then_wrong(20)),
+        (make_record("lora", n=50, rank=8), right_then_wrong(20, 50), right_then_wrong(20)),
     ]
-    answered(tmp_path / "results" / "b", fewer)
+    write_answered_runs(tmp_path / "results" / "b", fewer)
     page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
     assert "What can be compared" in page
     assert "How such a choice fares" not in page, "that is one task"
@@ -69,9 +76,9 @@ def test_rules_are_compared_over_the_tasks_that_all_can_be_applied_to() -> None:
 
 def test_always_lora_is_lora_at_the_rank_that_validation_prefers(tmp_path: Path) -> None:
     runs = [
-        (record("zero_shot"), first(20), first(20)),
-        (record("lora", rank=4), first(80), first(80)),
-        (record("lora", rank=64), first(40), first(40)),
+        (make_record("zero_shot"), right_then_wrong(20), right_then_wrong(20)),
+        (make_record("lora", rank=4), right_then_wrong(80), right_then_wrong(80)),
+        (make_record("lora", rank=64), right_then_wrong(40), right_then_wrong(40)),
     ]
-    found = regret.of_task(only(answered(tmp_path, runs)).cohort)
+    found = regret.of_task(decide_one(write_answered_runs(tmp_path, runs)).cohort)
     assert found[regret.LORA] == (1.0, 0.0)

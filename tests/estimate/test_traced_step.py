@@ -27,13 +27,13 @@ from harness.measurement.machine import describe_device
 from harness.measurement.meter import Meter
 from harness.settings import Settings
 from harness.sweep import compose
-from tests.invented import record, revised, store
+from tests.factories import make_record, revise, write_results
 
 TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
 TOKENS = 48
 
 
-def settings(*words: str) -> Settings:
+def tiny_settings(*words: str) -> Settings:
     (found,) = compose.compositions([*TINY, *words])
     return found
 
@@ -70,7 +70,7 @@ class Allocated(TorchDispatchMode):
 
 @pytest.mark.parametrize("method", ["full", "lora", "prefix"])
 def test_a_predicted_step_holds_what_a_real_one_does(method: str) -> None:
-    asked = settings(f"method={method}")
+    asked = tiny_settings(f"method={method}")
     base = peft_model.attach(asked.adaptation, asked.model)
     row = [5 + i % 100 for i in range(TOKENS)]
     rows = Rows([row] * 4, [[-100] * (TOKENS - 4) + row[-4:]] * 4)
@@ -84,14 +84,14 @@ def test_a_predicted_step_holds_what_a_real_one_does(method: str) -> None:
 
 
 def test_checkpointing_holds_less_and_prefix_tuning_knows_none() -> None:
-    lora, prefix = (settings(f"method={name}", "model.shape.num_hidden_layers=12") for name in ("lora", "prefix"))
+    lora, prefix = (tiny_settings(f"method={name}", "model.shape.num_hidden_layers=12") for name in ("lora", "prefix"))
     kept, again = (training_step(lora, 8, 256, 8, on).parts["activations"] for on in (False, True))
     assert again < kept / 4
     assert training_step(prefix, 8, 256, 8, True).parts == training_step(prefix, 8, 256, 8, False).parts
 
 
 def test_a_4_bit_base_holds_half_a_byte_a_number_and_its_constants() -> None:
-    held = training_step(settings("method=qlora"), 1, 8, 4).parts
+    held = training_step(tiny_settings("method=qlora"), 1, 8, 4).parts
     packed = 2 * (32 * 32 + 2 * 32 * 16 + 32 * 32 + 3 * 32 * 512)  # queries, keys and values, output, three of the MLP
     others = 4 * (2 * 258 * 32 + 5 * 32)  # embeddings, head, norms
     assert held["weights"] == pytest.approx(packed / 2 + others, rel=0.01)
@@ -99,15 +99,15 @@ def test_a_4_bit_base_holds_half_a_byte_a_number_and_its_constants() -> None:
 
 
 def test_an_8_bit_optimizer_keeps_a_quarter_of_the_state_but_for_embeddings() -> None:
-    plain = training_step(settings("method=full"), 1, 8, 4).parts["optimizer states"]
-    eight = training_step(settings("method=full", "training.optimizer=adamw_bnb_8bit"), 1, 8, 4).parts[
+    plain = training_step(tiny_settings("method=full"), 1, 8, 4).parts["optimizer states"]
+    eight = training_step(tiny_settings("method=full", "training.optimizer=adamw_bnb_8bit"), 1, 8, 4).parts[
         "optimizer states"
     ]
     assert 0.25 < eight / plain < 0.6
 
 
 def test_the_cache_of_a_long_answer_is_counted() -> None:
-    asked = settings()
+    asked = tiny_settings()
     short, long = (answering(asked, 4, 64, n).parts["KV cache"] for n in (0, 4096))
     assert long == 65 * short
     assert short == 4 * 64 * 2 * 2 * 2 * 8 * 4  # rows, tokens, layers, keys and values, heads, width, bytes
@@ -148,7 +148,7 @@ def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
 
 def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits() -> None:
     request = prediction.Request(tokens=64, device="cuda")
-    lora = settings("method=lora")
+    lora = tiny_settings("method=lora")
     one = prediction.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
     roomy = fitting.fit(lora, request, 2 * one)
     assert roomy.fits and roomy.found.batch > 1 and roomy.found.peak_memory_bytes <= 2 * one
@@ -178,7 +178,7 @@ def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: in
         return SimpleNamespace(needed=need(tried[-1]))
 
     least: Any = SimpleNamespace(needed=need(1))
-    batch, found = fitting._largest_batch(settings("method=lora"), least, limit, needed)
+    batch, found = fitting._largest_batch(tiny_settings("method=lora"), least, limit, needed)
     assert found.needed == need(batch) <= limit
     assert batch == 1024 or need(batch + max(1, batch // 8)) > limit
     assert len(tried) == len(set(tried)) and len(tried) <= (4 if curve == "a line" else 18)
@@ -196,7 +196,7 @@ def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkpointing: bool, learned: int) -> None:
-    asked = settings(f"method={method}")
+    asked = tiny_settings(f"method={method}")
     model = peft_model.attach(asked.adaptation, asked.model).model.train()
     model.config.use_cache = False
     if checkpointing:
@@ -211,20 +211,20 @@ def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkp
 
 
 def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
-    asked = settings("method=lora", f"results={tmp_path / 'results'}")
+    asked = tiny_settings("method=lora", f"results={tmp_path / 'results'}")
     request = prediction.Request(tokens=32, device="cpu")
     assert prediction.estimate(asked, request, thorough=False).seconds_per_step is None
     for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
-        made = record("lora", rank=8, seed=int(flops < 5e9))
+        made = make_record("lora", rank=8, seed=int(flops < 5e9))
         trained = {"flops": flops, "seconds": 2.0}
-        store(tmp_path / "results", revised(made, training=trained, environment={"device": device}))
+        write_results(tmp_path / "results", revise(made, training=trained, environment={"device": device}))
     found = prediction.estimate(asked, request, thorough=False)
     assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
     assert "1 earlier lora runs" in found.throughput
 
 
 def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
-    once, twice = (settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
+    once, twice = (tiny_settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
     assert training_step(twice, 8, 256, 8).peak > training_step(once, 8, 256, 8).peak
     request = prediction.Request(tokens=16, device="cpu")
     flops = [prediction.estimate(asked, request, thorough=False).step_flops or 0 for asked in (once, twice)]
@@ -233,9 +233,9 @@ def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
 
 def test_what_is_not_known_is_refused_in_a_sentence() -> None:
     with pytest.raises(UserError, match="not in 8"):
-        training_step(settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8, 4)
+        training_step(tiny_settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8, 4)
     with pytest.raises(UserError, match="DoRA"):
-        training_step(settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8, 4)
+        training_step(tiny_settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8, 4)
 
 
 def test_the_command_prints_json_and_what_makes_it_fit() -> None:

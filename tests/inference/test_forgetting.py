@@ -11,16 +11,8 @@ from harness.contexts.chat_format import Encoder
 from harness.inference.forgetting import Probe, bits_per_byte
 from harness.models import loading
 from harness.stats import paired_difference
-from tests.conftest import records
-
-TINY = {
-    "source": "random", "id": None, "revision": None, "path": None, "dtype": "float32", "name": "tiny",
-    "shape": {
-        "model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2, "max_position_embeddings": 4096, "initializer_range": 0.5,
-    },
-}  # fmt: skip
+from tests.factories import read_records
+from tests.tiny_model import TINY
 
 
 def test_bits_per_byte_is_the_models_own_loss() -> None:
@@ -43,14 +35,15 @@ def test_the_probe_has_three_skills() -> None:
 def test_a_trained_run_says_what_has_changed_in_general(harness_run: Callable[..., int], tmp_path: Path) -> None:
     trained = ("method=lora", "training.epochs=1", "measure.retention_items=8")
     assert harness_run(*trained, "training.learning_rate=1e-12") == 0
-    (record,) = records(tmp_path / "results")
+    (record,) = read_records(tmp_path / "results")
     assert record["retention"]["change"] == 0
     assert record["retention"]["n"] == 8
     assert set(record["retention"]["parts"]) == {"knowledge", "bits_per_byte", "instructions"}
     assert abs(record["retention"]["parts"]["bits_per_byte"]["change"]) < 1e-4
     assert harness_run(*trained, "training.learning_rate=1.0", "training.max_grad_norm=100") == 0
     by_rate = {
-        r["training"]["learning_rate"]: r["retention"]["parts"]["bits_per_byte"] for r in records(tmp_path / "results")
+        r["training"]["learning_rate"]: r["retention"]["parts"]["bits_per_byte"]
+        for r in read_records(tmp_path / "results")
     }
     assert abs(by_rate[1.0]["change"]) > 0.05
     assert len(list((tmp_path / "results" / ".retention").glob("*.json"))) == 1

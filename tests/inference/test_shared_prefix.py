@@ -13,46 +13,27 @@ from harness.inference.choices import Question, score_choices
 from harness.inference.generate import decode, generate
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
-
-TINY = {
-    "name": "tiny",
-    "source": "random",
-    "shape": {
-        "model_type": "llama",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
-        "initializer_range": 0.5,
-    },
-    "id": None,
-    "revision": None,
-    "path": None,
-    "dtype": "float32",
-}
-NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
+from tests.tiny_model import NF4, TINY
 
 
-def plain() -> loading.Base:
+def load_tiny() -> loading.Base:
     return loading.load(TINY, None)
 
 
-def adapted(config: peft.PeftConfig) -> loading.Base:
-    base = plain()
+def load_adapted(config: peft.PeftConfig) -> loading.Base:
+    base = load_tiny()
     torch.manual_seed(1)
     return loading.Base(peft.get_peft_model(base.model, config).eval(), base.tokenizer)
 
 
 KINDS: dict[str, Callable[[], loading.Base]] = {
-    "base": plain,
+    "base": load_tiny,
     "4-bit": lambda: loading.load(TINY, NF4),
-    "lora": lambda: adapted(
+    "lora": lambda: load_adapted(
         peft.LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
     ),
-    "prefix": lambda: adapted(peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")),
-    "prompt tuning": lambda: adapted(peft.PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")),
+    "prefix": lambda: load_adapted(peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")),
+    "prompt tuning": lambda: load_adapted(peft.PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM")),
 }
 CHOICES = ["billing", "bill", "billing department", "returns", "re"]
 
@@ -67,7 +48,7 @@ def prompt_of(base: loading.Base, text: str = "Which queue?") -> list[int]:
 
 
 @torch.no_grad()
-def separately(model: Any, prompt: list[int], choice: list[int]) -> float:
+def score_separately(model: Any, prompt: list[int], choice: list[int]) -> float:
     """The definition: one sequence a choice, no cache."""
     ids = torch.tensor([prompt + choice])
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
@@ -76,7 +57,7 @@ def separately(model: Any, prompt: list[int], choice: list[int]) -> float:
     return float(following.gather(1, torch.tensor(choice)[:, None]).sum())
 
 
-def quiet(done: int, total: int) -> None:
+def ignore_progress(done: int, total: int) -> None:
     pass
 
 
@@ -86,21 +67,21 @@ def prefix_of(base: loading.Base, prompts: list[list[int]]) -> SharedPrefix:
     return prefix
 
 
-def scores(base: loading.Base, prompts: list[list[int]], prefix: SharedPrefix | None) -> list[list[float]]:
+def score_all(base: loading.Base, prompts: list[list[int]], prefix: SharedPrefix | None) -> list[list[float]]:
     choices = [Encoder(base.tokenizer).completion(choice) for choice in CHOICES]
-    return score_choices(base.model, [Question(prompt, choices) for prompt in prompts], prefix, quiet)
+    return score_choices(base.model, [Question(prompt, choices) for prompt in prompts], prefix, ignore_progress)
 
 
-def answers(
+def generate_all(
     base: loading.Base, prompts: list[list[int]], prefix: SharedPrefix | None, rows: int = 3
 ) -> list[list[int]]:
-    return generate(base.model, Encoder(base.tokenizer), prompts, 6, rows, prefix, quiet)
+    return generate(base.model, Encoder(base.tokenizer), prompts, 6, rows, prefix, ignore_progress)
 
 
 def test_a_choice_is_scored_as_the_sequence_that_it_is(base: loading.Base) -> None:
     encoder, prompt = Encoder(base.tokenizer), prompt_of(base)
-    expected = [separately(base.model, prompt, encoder.completion(choice)) for choice in CHOICES]
-    assert scores(base, [prompt], None) == [pytest.approx(expected, abs=1e-3)]
+    expected = [score_separately(base.model, prompt, encoder.completion(choice)) for choice in CHOICES]
+    assert score_all(base, [prompt], None) == [pytest.approx(expected, abs=1e-3)]
 
 
 PROMPTS = {
@@ -116,7 +97,7 @@ def test_in_double_precision_the_two_ways_are_one() -> None:
     base = loading.load({**TINY, "dtype": "float64"}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
     for together, apart in zip(
-        scores(base, prompts, prefix_of(base, prompts)), scores(base, prompts, None), strict=True
+        score_all(base, prompts, prefix_of(base, prompts)), score_all(base, prompts, None), strict=True
     ):
         assert together == pytest.approx(apart, abs=1e-9)
 
@@ -131,9 +112,9 @@ def test_a_prefix_read_once_changes_no_answer(
     prompts = [prompt_of(base, text) for text in texts]
     prefix = prefix_of(base, prompts)
     assert all(tuple(p[: len(prefix.ids)]) == prefix.ids and len(p) > len(prefix.ids) for p in prompts)
-    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+    for together, apart in zip(score_all(base, prompts, prefix), score_all(base, prompts, None), strict=True):
         assert together == pytest.approx(apart, abs=1e-3)
-    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+    assert generate_all(base, prompts, prefix) == generate_all(base, prompts, None)
 
 
 def test_a_prompt_that_is_the_beginning_of_another(base: loading.Base) -> None:
@@ -141,22 +122,24 @@ def test_a_prompt_that_is_the_beginning_of_another(base: loading.Base) -> None:
     prompts = [longer[:9], longer, longer[:10]]
     prefix = prefix_of(base, prompts)
     assert len(prefix.ids) == 8
-    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+    for together, apart in zip(score_all(base, prompts, prefix), score_all(base, prompts, None), strict=True):
         assert together == pytest.approx(apart, abs=1e-3)
-    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+    assert generate_all(base, prompts, prefix) == generate_all(base, prompts, None)
 
 
 def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
     """An answer that ends at once, and more prompts than rows."""
     prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in (3, 40, 11, 25, 1, 7, 8, 9, 2)]
-    apart = answers(base, prompts, None, rows=1)
+    apart = generate_all(base, prompts, None, rows=1)
     ends = Encoder(base.tokenizer).end_of_turn
     early = next(token for answer in apart for token in answer[:2])
     for end in (ends, early):
         encoder = Ending(base.tokenizer, end)
-        expected = generate(base.model, encoder, prompts, 6, 1, None, quiet)
+        expected = generate(base.model, encoder, prompts, 6, 1, None, ignore_progress)
         for rows in (1, 2, 5, 16):
-            assert generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), quiet) == expected
+            assert (
+                generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), ignore_progress) == expected
+            )
 
 
 class Ending(Encoder):
@@ -183,9 +166,9 @@ def test_other_architectures_share_a_prefix(shape: dict[str, Any]) -> None:
     base = loading.load({**TINY, "shape": shape}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["one is nearly the beginning of the next"]]
     prefix = prefix_of(base, prompts)
-    for together, apart in zip(scores(base, prompts, prefix), scores(base, prompts, None), strict=True):
+    for together, apart in zip(score_all(base, prompts, prefix), score_all(base, prompts, None), strict=True):
         assert together == pytest.approx(apart, abs=1e-3)
-    assert answers(base, prompts, prefix) == answers(base, prompts, None)
+    assert generate_all(base, prompts, prefix) == generate_all(base, prompts, None)
 
 
 FOREIGN = {
@@ -200,22 +183,24 @@ def test_what_cannot_share_answers_all_the_same(shape: dict[str, Any]) -> None:
     base = loading.load({**TINY, "shape": shape}, None)
     prompts = [prompt_of(base, text) for text in PROMPTS["the same twice"]]
     assert SharedPrefix.of(base.model, prompts) is None
-    expected = [separately(base.model, prompts[0], Encoder(base.tokenizer).completion(choice)) for choice in CHOICES]
-    assert scores(base, prompts, None)[0] == pytest.approx(expected, abs=1e-3)
-    assert len(answers(base, prompts, None)) == 2
+    expected = [
+        score_separately(base.model, prompts[0], Encoder(base.tokenizer).completion(choice)) for choice in CHOICES
+    ]
+    assert score_all(base, prompts, None)[0] == pytest.approx(expected, abs=1e-3)
+    assert len(generate_all(base, prompts, None)) == 2
 
 
 def test_prompts_without_a_common_beginning_share_nothing() -> None:
-    base = plain()
+    base = load_tiny()
     prompts = [[5, 6, 7, 8, 9, 10], [6, 6, 7, 8, 9, 10]]
     assert SharedPrefix.of(base.model, prompts) is None
     assert SharedPrefix.of(base.model, [[5]]) is None
     assert SharedPrefix.of(base.model, []) is None
-    assert len(answers(base, prompts, None)) == 2
+    assert len(generate_all(base, prompts, None)) == 2
 
 
 def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = plain()
+    base = load_tiny()
     prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in range(9)]
     prefix, tried, genuine = prefix_of(base, prompts), [], SharedPrefix.own
 
@@ -226,11 +211,11 @@ def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPa
         return genuine(self, rows, room)
 
     monkeypatch.setattr(SharedPrefix, "own", small)
-    assert answers(base, prompts, prefix, rows=8) == answers(base, prompts, None)
+    assert generate_all(base, prompts, prefix, rows=8) == generate_all(base, prompts, None)
     assert tried == [8, 4, 2]
     monkeypatch.setattr(SharedPrefix, "own", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("too much")))
     with pytest.raises(torch.OutOfMemoryError):
-        answers(base, prompts, prefix)
+        generate_all(base, prompts, prefix)
 
 
 @torch.no_grad()
@@ -263,14 +248,14 @@ def test_a_constrained_answer_is_one_of_the_choices(base: loading.Base) -> None:
 
 
 def test_a_completion_ends_where_the_turn_ends() -> None:
-    encoder = Encoder(plain().tokenizer)
+    encoder = Encoder(load_tiny().tokenizer)
     ids = encoder.completion("red")
     assert ids[-1] == encoder.end_of_turn
     assert encoder.decode([*ids, *encoder.completion("more")]) == "red"
 
 
 def test_without_a_chat_template_demonstrations_are_text() -> None:
-    tokenizer = plain().tokenizer
+    tokenizer = load_tiny().tokenizer
     tokenizer.chat_template = None
     turns = [("user", "Q1"), ("assistant", "A1"), ("user", "Q2")]
     text = Encoder(tokenizer).text([{"role": role, "content": content} for role, content in turns])

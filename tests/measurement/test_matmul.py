@@ -23,7 +23,7 @@ LAYOUTS = {
 }
 
 
-def true(left, right):
+def exact_product(left, right):
     return left.double() @ right.double()
 
 
@@ -32,7 +32,7 @@ def test_products_are_those_of_float64(layout):
     left, right = LAYOUTS[layout]
     product = matmul.mm(left, right)
     assert product.dtype == left.dtype
-    torch.testing.assert_close(product.double(), true(left, right), atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(product.double(), exact_product(left, right), atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -43,7 +43,7 @@ def test_sums_of_products_are_those_of_float64(layout, added, beta, alpha):
     shape = {"bias": (right.shape[1],), "column": (len(left), 1), "matrix": (len(left), right.shape[1])}[added]
     addend = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(left.dtype)
     found = matmul.addmm(addend, left, right, beta=beta, alpha=alpha)
-    expected = beta * addend.double() + alpha * true(left, right)
+    expected = beta * addend.double() + alpha * exact_product(left, right)
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-5)
 
 

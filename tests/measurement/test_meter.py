@@ -17,8 +17,7 @@ from harness.records.record import Training
 from harness.run import contaminated
 from harness.settings import Adaptation, Measure
 from harness.stats import summary
-from tests.inference.test_shared_prefix import TINY
-from tests.adaptation.test_train import SFT
+from tests.tiny_model import LORA, SFT, TINY
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is the CPU's measure")
@@ -57,11 +56,10 @@ def test_percentiles_of_latency() -> None:
     assert summary([]) is None
 
 
-LORA = {"_target_": "peft.LoraConfig", "r": 4, "target_modules": "all-linear", "task_type": "CAUSAL_LM"}
 SECONDS, BYTES = 1.5, 400 * MIB
 
 
-def trained(meter: Meter) -> Training:
+def train_tiny(meter: Meter) -> Training:
     """A few steps of LoRA on the tiny model, validated after each epoch."""
     base = peft_model.attach(Adaptation(None, LORA, None, SFT), TINY)
     rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
@@ -72,7 +70,7 @@ def test_a_slow_validation_or_slow_data_is_not_training_time(monkeypatch: pytest
     evaluate, dataset = CompletionTrainer.evaluate, Rows.dataset
     monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (time.sleep(SECONDS), evaluate(*a, **k))[1])
     monkeypatch.setattr(Rows, "dataset", lambda self: (time.sleep(SECONDS), dataset(self))[1])
-    facts = trained(Meter())
+    facts = train_tiny(Meter())
     assert facts.steps == 4
     assert facts.seconds < SECONDS
     assert facts.validation_seconds > 2 * SECONDS
@@ -84,7 +82,7 @@ def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.Mon
     evaluate = CompletionTrainer.evaluate
     monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (torch.ones(BYTES // 4), evaluate(*a, **k))[1])
     meter = Meter()
-    trained(meter)
+    train_tiny(meter)
     assert 0 < meter.peaks["train"].allocated < BYTES / 2
 
 

@@ -12,20 +12,20 @@ from harness.records.reading import load_records, read_lines
 from harness.records.record import Record
 from harness.records.results_folder import save_run
 from harness.report import write_report
-from tests.invented import made
+from tests.factories import parse_record
 
 
-def record(**changes: object) -> Record:
+def make_small_record(**changes: object) -> Record:
     fields = {
         "run_id": "a-b", "status": "ok", "task": "t", "probes": "behaviour", "model": "m", "method": "lora",
         "adaptation": "lora", "context": "zero_shot", "train_context": "zero_shot", "rank": 8, "seed": 0,
         "experiment": "runs",
     }  # fmt: skip
-    return made(**{**fields, **changes})
+    return parse_record(**{**fields, **changes})
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
-    one = record(quality={"value": 0.5}, error=None)
+    one = make_small_record(quality={"value": 0.5}, error=None)
     save_run(
         tmp_path / "runs" / "a-b", one, {"test": [{"id": "x", "score": 1.0}], "validation": [{"id": "y"}]}, {"seed": 0}
     )
@@ -38,7 +38,7 @@ def test_a_record_survives_its_file(tmp_path: Path) -> None:
 
 def test_a_selector_filters_by_field(tmp_path: Path) -> None:
     for rank in (4, 8, 16):
-        save_run(tmp_path / str(rank), record(rank=rank), {}, {})
+        save_run(tmp_path / str(rank), make_small_record(rank=rank), {}, {})
     assert [s.record.rank for s in load_records(f"{tmp_path},method=lora,rank=8")] == [8]
     with pytest.raises(UserError, match="no record there matches"):
         load_records(f"{tmp_path},rank=5")
@@ -62,19 +62,21 @@ def test_a_broken_line_of_predictions_is_named(tmp_path: Path, broken: str) -> N
 
 def test_a_record_of_an_earlier_version_lacks_fields_and_loads(tmp_path: Path) -> None:
     raw = {
-        k: v for k, v in json.loads(record().to_json()).items() if k not in ("contaminated", "overrides", "predicted")
+        k: v
+        for k, v in json.loads(make_small_record().to_json()).items()
+        if k not in ("contaminated", "overrides", "predicted")
     }
     (tmp_path / "record.json").write_text(json.dumps(raw | {"dropped_since": 1}))
     (stored,) = load_records(str(tmp_path))
-    assert stored.record == record()
+    assert stored.record == make_small_record()
 
 
 def test_a_newer_schema_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_run(tmp_path / "old", record(), {}, {})
+    save_run(tmp_path / "old", make_small_record(), {}, {})
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "record.json").write_text('{"schema": 2, "status": {"of": "another shape"}}')
     (stored,) = load_records(str(tmp_path))
-    assert stored.record == record()
+    assert stored.record == make_small_record()
     said = "a record of schema 2; this version reads schema 1"
     assert said in capsys.readouterr().err
     assert said in write_report(str(tmp_path), tmp_path / "report").page.read_text()
@@ -108,7 +110,7 @@ def test_a_name_is_no_way_out_of_the_results_folder(name: str) -> None:
 
 def test_a_record_that_was_read_is_written_with_every_field() -> None:
     """msgspec leaves defaults out of what it has read itself: findings/msgspec_dataclass_defaults.sh."""
-    made = record(quality={"metric": "accuracy", "value": 0.5})
+    made = make_small_record(quality={"metric": "accuracy", "value": 0.5})
     short = {n: v for n, v in json.loads(made.to_json()).items() if n not in ("training", "inference", "error")}
     again = json.loads(Record.from_json(json.dumps(short)).to_json())
     assert set(again) == {field.name for field in fields(Record)}

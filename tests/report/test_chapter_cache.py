@@ -16,35 +16,35 @@ from harness.errors import UserError
 from harness.records import index
 from harness.records.costs import Prices
 from harness.report import chapter_cache, chapters, write_report
-from tests.invented import quickstart, record, store, table_rows, tables_of
+from tests.factories import make_quickstart, make_record, method_tables, table_rows, write_results
 
 
-def page(folder: Path, *more: Path) -> str:
+def make_page(folder: Path, *more: Path) -> str:
     return write_report([str(folder), *map(str, more)], folder.parent / "report").page.read_text()
 
 
-def files(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_report_from_the_cache_is_the_same_and_reads_no_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store(tmp_path / "results", *quickstart())
-    page(tmp_path / "results")
-    first = files(tmp_path / "report")
+    write_results(tmp_path / "results", *make_quickstart())
+    make_page(tmp_path / "results")
+    first = read_files(tmp_path / "report")
 
     def refuse(path: Path) -> None:
         raise AssertionError(f"{path} is read again")
 
     monkeypatch.setattr(index, "read_record", refuse)
-    page(tmp_path / "results")
-    assert files(tmp_path / "report") == first
+    make_page(tmp_path / "results")
+    assert read_files(tmp_path / "report") == first
 
 
 def test_a_report_from_the_cache_loads_nothing_that_computes_or_draws(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", *quickstart())
-    page(root)
+    root = write_results(tmp_path / "results", *make_quickstart())
+    make_page(root)
     script = (
         "import sys; from pathlib import Path; from harness.report import write_report;"
         "write_report(sys.argv[1], Path(sys.argv[2]));"
@@ -55,53 +55,55 @@ def test_a_report_from_the_cache_loads_nothing_that_computes_or_draws(tmp_path: 
 
 
 def test_a_figure_is_written_again_only_where_it_says_something_else(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", *quickstart())
-    page(root)
+    root = write_results(tmp_path / "results", *make_quickstart())
+    make_page(root)
     same, other, *_ = sorted((tmp_path / "report" / "figures").iterdir())
     drawn = other.read_bytes()
     other.write_text("something else")
     before = same.stat().st_mtime_ns
-    page(root)
+    make_page(root)
     assert same.stat().st_mtime_ns == before
     assert other.read_bytes() == drawn
 
 
 def test_a_new_run_is_seen_and_only_its_chapter_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store(tmp_path / "results", *quickstart(), record("zero_shot", task="other"))
-    page(tmp_path / "results")
+    write_results(tmp_path / "results", *make_quickstart(), make_record("zero_shot", task="other"))
+    make_page(tmp_path / "results")
     made = []
     write = chapter_cache.write
     monkeypatch.setattr(chapter_cache, "write", lambda order: (made.append(order.key.task), write(order))[1])
-    store(tmp_path / "results", record("lora", 0.9, rank=64))
-    assert table_rows(page(tmp_path / "results"), "lora r64")
+    write_results(tmp_path / "results", make_record("lora", 0.9, rank=64))
+    assert table_rows(make_page(tmp_path / "results"), "lora r64")
     assert made == ["ticket_routing"]
 
 
 def test_a_record_that_changed_or_went_is_noticed(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", record("lora", 0.5, rank=8), record("full", 0.6))
-    assert table_rows(page(root), "full")
+    root = write_results(tmp_path / "results", make_record("lora", 0.5, rank=8), make_record("full", 0.6))
+    assert table_rows(make_page(root), "full")
     for path in list(root.rglob("record.json")):
         raw = json.loads(path.read_text())
         if raw["method"] == "full":
             shutil.rmtree(path.parent)
         else:
             path.write_text(json.dumps(raw | {"quality": raw["quality"] | {"value": 0.777}}))
-    said = page(root)
+    said = make_page(root)
     assert not table_rows(said, "full")
     assert "0.78" in table_rows(said, "lora r8")[0][1]
 
 
 def test_predictions_that_came_later_are_noticed(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", record("lora", 0.5, n=2, rank=8), record("full", 0.6, n=2))
-    assert "Which methods differ" not in page(root)
+    root = write_results(tmp_path / "results", make_record("lora", 0.5, n=2, rank=8), make_record("full", 0.6, n=2))
+    assert "Which methods differ" not in make_page(root)
     for folder in [path.parent for path in root.rglob("record.json")]:
         (folder / "predictions.jsonl").write_text("".join(f'{{"id": "{i}", "score": {i}}}\n' for i in (0, 1)))
-    assert "Which methods differ" in page(root)
+    assert "Which methods differ" in make_page(root)
 
 
 def test_answers_to_validation_that_changed_are_noticed(tmp_path: Path) -> None:
     """They are what the choice is made on: full differs significantly from zero-shot in the later ones."""
-    root = store(tmp_path / "results", record("zero_shot", 0.5, 0.5, memory=400), record("full", 0.6, 0.52))
+    root = write_results(
+        tmp_path / "results", make_record("zero_shot", 0.5, 0.5, memory=400), make_record("full", 0.6, 0.52)
+    )
 
     def answer(full: list[int]) -> None:
         for path in root.rglob("record.json"):
@@ -110,29 +112,29 @@ def test_answers_to_validation_that_changed_are_noticed(tmp_path: Path) -> None:
             (path.parent / "validation.jsonl").write_text("".join(lines))
 
     answer([(i + 1) % 2 for i in range(400)])
-    assert "zero_shot has the highest validation value" in page(root)
+    assert "zero_shot has the highest validation value" in make_page(root)
     answer([1 if i < 16 else i % 2 for i in range(400)])
-    assert "full has the highest validation value" in page(root)
+    assert "full has the highest validation value" in make_page(root)
 
 
 @pytest.mark.parametrize("broken", ["", "[]", '{"version": 1}', "not json"])
 def test_a_broken_cache_is_no_cache(tmp_path: Path, broken: str, cache: Path) -> None:
-    root = store(tmp_path / "results", *quickstart())
-    first = page(root)
+    root = write_results(tmp_path / "results", *make_quickstart())
+    first = make_page(root)
     for path in (cache / "reports").rglob("*.json"):
         path.write_text(broken)
-    assert page(root) == first
+    assert make_page(root) == first
 
 
 def test_what_is_asked_for_is_part_of_what_is_kept(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", *quickstart())
-    assert "(seconds)" in page(root)
+    root = write_results(tmp_path / "results", *make_quickstart())
+    assert "(seconds)" in make_page(root)
     priced = write_report(str(root), tmp_path / "report", Prices(hour=2.5)).page.read_text()
     assert "(money)" in priced
 
 
 def test_steps_are_counted_for_chapters_that_are_written_alone(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", *quickstart())
+    root = write_results(tmp_path / "results", *make_quickstart())
     steps: list[tuple[int, int]] = []
     for _ in range(2):
         write_report(str(root), tmp_path / "report", step=lambda *step: steps.append(step))
@@ -141,8 +143,8 @@ def test_steps_are_counted_for_chapters_that_are_written_alone(tmp_path: Path) -
 
 @pytest.mark.parametrize("tasks", [1, chapter_cache.FEW + 1])
 def test_a_damaged_file_is_named_by_whoever_reads_it(tmp_path: Path, tasks: int) -> None:
-    runs = [record(method, n=2, task=f"task_{i}") for i in range(tasks) for method in ("lora", "full")]
-    root = store(tmp_path / "results", *runs)
+    runs = [make_record(method, n=2, task=f"task_{i}") for i in range(tasks) for method in ("lora", "full")]
+    root = write_results(tmp_path / "results", *runs)
     damaged = next(root.rglob("record.json")).with_name("predictions.jsonl")
     damaged.write_text("not json")
     with pytest.raises(UserError, match=f"{damaged}, line 1: not JSON"):
@@ -153,7 +155,7 @@ def test_many_chapters_are_written_by_several_processes(tmp_path: Path, monkeypa
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setattr(chapter_cache, "write", written_apart)
     tasks = [f"task_{i}" for i in range(chapter_cache.FEW + 1)]
-    root = store(tmp_path / "results", *(record("zero_shot", task=task) for task in tasks))
+    root = write_results(tmp_path / "results", *(make_record("zero_shot", task=task) for task in tasks))
     text = write_report(str(root), tmp_path / "report").page.read_text()
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         *(f"## {task}" for task in tasks), "## Provenance",
@@ -167,19 +169,21 @@ def written_apart(order: chapters.Order) -> chapters.Chapter:
 
 
 def test_the_same_method_of_two_folders_stands_in_one_table_under_two_names(tmp_path: Path) -> None:
-    before = store(tmp_path / "before", record("lora", 0.5, rank=8))
-    after = store(tmp_path / "after", replace(record("lora", 0.7, rank=8), run_id="later"), record("full", 0.6))
-    said = page(before, after)
-    (table,) = tables_of(said)
+    before = write_results(tmp_path / "before", make_record("lora", 0.5, rank=8))
+    after = write_results(
+        tmp_path / "after", replace(make_record("lora", 0.7, rank=8), run_id="later"), make_record("full", 0.6)
+    )
+    said = make_page(before, after)
+    (table,) = method_tables(said)
     names = [row[0] for line in table.splitlines()[2:] for row in [line.strip("| ").split(" | ")]]
     assert names == [f"lora r8 (results={after})", "full", f"lora r8 (results={before})"]
     assert f"results={before}" in said
 
 
 def test_a_report_on_two_models_says_what_is_compared(tmp_path: Path) -> None:
-    root = store(tmp_path / "results", record("lora", rank=8), record("lora", rank=8, model="other"))
-    said = page(root)
+    root = write_results(tmp_path / "results", make_record("lora", rank=8), make_record("lora", rank=8, model="other"))
+    said = make_page(root)
     assert "never across" in said
-    assert len(tables_of(said)) == 2
-    alone = store(tmp_path / "alone" / "results", record("lora", rank=8))
-    assert "never across" not in page(alone)
+    assert len(method_tables(said)) == 2
+    alone = write_results(tmp_path / "alone" / "results", make_record("lora", rank=8))
+    assert "never across" not in make_page(alone)

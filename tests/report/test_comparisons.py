@@ -14,87 +14,74 @@ from harness.records import measures
 from harness.records.cohorts import Row, gather
 from harness.records.costs import training_seconds
 from harness.records.reading import PREDICTIONS_FILE, load_records
-from harness.records.record import Record, Retention, Retrieval
+from harness.records.record import Retention, Retrieval
 from harness.report import write_report
 from harness.report.comparisons import Comparisons
 from harness.stats import holm, interval_over_seeds, mcnemar
-from tests.invented import MIB, record, revised, store, table_rows
-
-N = 120
-
-
-def scored(root: Path, runs: list[tuple[Record, list[float]]], clusters: list[str] | None = None) -> Path:
-    """The records with their predictions."""
-    store(root, *(run for run, _ in runs))
-    for stored in load_records(str(root)):
-        scores = next(scores for run, scores in runs if run.run_id == stored.record.run_id)
-        lines = [
-            {"id": f"test-{i}", "score": score, "cluster": clusters[i] if clusters else None}
-            for i, score in enumerate(scores)
-        ]
-        (stored.folder / PREDICTIONS_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return root
+from tests.factories import (
+    MIB,
+    N_REPORTED,
+    make_record,
+    revise,
+    shuffled_scores,
+    table_rows,
+    write_results,
+    write_scored_runs,
+)
 
 
-def answers(right: int, seed: int = 0) -> list[float]:
-    """So many right ones, in an order of their own."""
-    scores = [1.0] * right + [0.0] * (N - right)
-    random.Random(seed).shuffle(scores)
-    return scores
-
-
-def found(root: Path) -> Comparisons:
+def compare(root: Path) -> Comparisons:
     (cohort,) = gather(load_records(str(root)), [])
     return Comparisons.of(cohort)
 
 
-def three(root: Path) -> Path:
+def write_three_methods(root: Path) -> Path:
     """Zero-shot, and two trained methods that are right on nearly the same items."""
-    full = answers(96, 1)
+    full = shuffled_scores(96, seed=1)
     lora = [*full]
     for i in [i for i, score in enumerate(full) if score][:4]:
         lora[i] = 0.0
-    return scored(
+    return write_scored_runs(
         root,
         [
-            (record("zero_shot", 0.3, 0.3, memory=420), answers(36, 2)),
-            (record("full", 0.8, 0.8, memory=2600, seconds=530), full),
-            (record("lora", 92 / N, 0.7, memory=988, rank=8, seconds=200), lora),
+            (make_record("zero_shot", 0.3, 0.3, memory=420), shuffled_scores(36, seed=2)),
+            (make_record("full", 0.8, 0.8, memory=2600, seconds=530), full),
+            (make_record("lora", 92 / N_REPORTED, 0.7, memory=988, rank=8, seconds=200), lora),
         ],
     )
 
 
-def value(row: Row) -> float | None:
+def quality_of(row: Row) -> float | None:
     quality = measures.quality(row.record)
     return quality and quality.value
 
 
 def test_pairs_are_compared_item_by_item_and_corrected_together(tmp_path: Path) -> None:
-    comparisons = found(three(tmp_path))
+    comparisons = compare(write_three_methods(tmp_path))
     assert [cell.name for cell in comparisons.cells] == ["full", "lora r8", "zero_shot"]
-    assert comparisons.items == N
+    assert comparisons.items == N_REPORTED
     close = comparisons.between("lora r8", "full")
     assert close is not None
     assert close.found.p == mcnemar(4, 0)
-    assert close.seen_from("lora r8").value == pytest.approx(-4 / N)
+    assert close.seen_from("lora r8").value == pytest.approx(-4 / N_REPORTED)
     assert [pair.corrected for pair in comparisons.pairs] == holm([pair.found.p for pair in comparisons.pairs])
 
 
 def test_letters_join_what_cannot_be_told_apart_and_nothing_else(tmp_path: Path) -> None:
-    comparisons = found(three(tmp_path))
+    comparisons = compare(write_three_methods(tmp_path))
     assert comparisons.letters == {"full": "a", "lora r8": "a", "zero_shot": "b"}
     assert [cell.name for cell in comparisons.alike("full")] == ["lora r8"]
 
 
 def test_every_two_cells_share_a_letter_just_where_they_do_not_differ(tmp_path: Path) -> None:
     """A ladder of methods, each like its neighbours and unlike those further away."""
-    order = random.Random(3).sample(range(N), N)
+    order = random.Random(3).sample(range(N_REPORTED), N_REPORTED)
     runs = []
     for step in range(7):
         right = set(order[: 20 + 13 * step])
-        scores = [float(i in right) for i in range(N)]
-        runs.append((record("lora", sum(scores) / N, 0.5, rank=2**step), scores))
-    comparisons = found(scored(tmp_path, runs))
+        scores = [float(i in right) for i in range(N_REPORTED)]
+        runs.append((make_record("lora", sum(scores) / N_REPORTED, 0.5, rank=2**step), scores))
+    comparisons = compare(write_scored_runs(tmp_path, runs))
     letters = comparisons.letters
     for pair in comparisons.pairs:
         assert bool(set(letters[pair.first.name]) & set(letters[pair.second.name])) is not pair.differ
@@ -102,7 +89,7 @@ def test_every_two_cells_share_a_letter_just_where_they_do_not_differ(tmp_path: 
 
 
 def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_different(tmp_path: Path) -> None:
-    page = write_report(str(three(tmp_path / "results")), tmp_path / "report").page.read_text()
+    page = write_report(str(write_three_methods(tmp_path / "results")), tmp_path / "report").page.read_text()
     sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
     assert "full has the highest validation value (accuracy 0.800" in sentence
     assert "50 points over zero_shot (95 % interval" in sentence
@@ -117,14 +104,14 @@ def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_diffe
 
 def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) -> None:
     """Nine items lost and one won: p 0.02 of the pair alone, 0.06 when three pairs are asked about."""
-    full = answers(96, 1)
-    right, wrong = ([i for i in range(N) if full[i] == score] for score in (1.0, 0.0))
+    full = shuffled_scores(96, seed=1)
+    right, wrong = ([i for i in range(N_REPORTED) if full[i] == score] for score in (1.0, 0.0))
     small = [float(score and i not in right[:9]) or float(i == wrong[0]) for i, score in enumerate(full)]
     other = [float(score and i not in right[:9]) or float(i == wrong[1]) for i, score in enumerate(full)]
-    runs = [(record("full", 0.8, 0.8, memory=2600), full)]
-    runs += [(record("lora", 0.7, 0.7, rank=rank), own) for rank, own in ((4, small), (8, other))]
-    root = scored(tmp_path / "results", runs)
-    comparisons = found(root)
+    runs = [(make_record("full", 0.8, 0.8, memory=2600), full)]
+    runs += [(make_record("lora", 0.7, 0.7, rank=rank), own) for rank, own in ((4, small), (8, other))]
+    root = write_scored_runs(tmp_path / "results", runs)
+    comparisons = compare(root)
     pair = comparisons.between("full", "lora r8")
     assert pair
     assert pair.found.p < 0.05 < pair.corrected
@@ -134,10 +121,12 @@ def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) ->
 
 
 def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
-    one, other = answers(70, 1), answers(60, 2)
-    runs = [(record("zero_shot", 0.5), other), (record("full", 0.6), one)]
-    alone = found(scored(tmp_path / "alone", runs)).pairs[0]
-    grouped = found(scored(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N)])).pairs[0]
+    one, other = shuffled_scores(70, seed=1), shuffled_scores(60, seed=2)
+    runs = [(make_record("zero_shot", 0.5), other), (make_record("full", 0.6), one)]
+    alone = compare(write_scored_runs(tmp_path / "alone", runs)).pairs[0]
+    grouped = compare(
+        write_scored_runs(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N_REPORTED)])
+    ).pairs[0]
     assert alone.found.test == "exact McNemar"
     assert grouped.found.test == "cluster-robust t"
     for name, unit in (("alone", "the item;"), ("grouped", "the 120 items have 6 of them;")):
@@ -145,17 +134,17 @@ def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
 
 
 def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:
-    runs = [(record("lora", 0.6, rank=8, seed=seed), answers(72, seed)) for seed in range(3)]
-    runs.append((record("zero_shot", 0.3), answers(36, 9)))
-    comparisons = found(scored(tmp_path, runs))
+    runs = [(make_record("lora", 0.6, rank=8, seed=seed), shuffled_scores(72, seed=seed)) for seed in range(3)]
+    runs.append((make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)))
+    comparisons = compare(write_scored_runs(tmp_path, runs))
     assert [cell.seeds for cell in comparisons.cells] == [3, 1]
-    assert comparisons.cells[0].scores.shape == (3, N)
-    assert comparisons.pairs[0].found.value == pytest.approx(np.mean([72, 72, 72]) / N - 36 / N)
+    assert comparisons.cells[0].scores.shape == (3, N_REPORTED)
+    assert comparisons.pairs[0].found.value == pytest.approx(np.mean([72, 72, 72]) / N_REPORTED - 36 / N_REPORTED)
     assert "seeds" in comparisons.pairs[0].found.test
 
 
 def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_path: Path) -> None:
-    root = three(tmp_path / "results")
+    root = write_three_methods(tmp_path / "results")
     for stored in load_records(str(root)):
         path = stored.folder / PREDICTIONS_FILE
         lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -167,7 +156,9 @@ def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_pat
     page = write_report(str(root), tmp_path / "report").page.read_text()
     part = page.split("#### Item by item")[1].split("####")[0]
     (row,) = table_rows(part, "lora r8")[:1]
-    assert [float(cell) for cell in row[1:]] == pytest.approx([92 / N, 4 / N, 0, 24 / N], abs=0.006)
+    assert [float(cell) for cell in row[1:]] == pytest.approx(
+        [92 / N_REPORTED, 4 / N_REPORTED, 0, 24 / N_REPORTED], abs=0.006
+    )
     assert part.count("Which queue for test-") == 3
     assert "<b>" not in part
     assert "doc-7" in part
@@ -178,8 +169,8 @@ def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_pat
 
 
 def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> None:
-    three(tmp_path / "results")
-    store(tmp_path / "results", record("rag", 0.5))
+    write_three_methods(tmp_path / "results")
+    write_results(tmp_path / "results", make_record("rag", 0.5))
     page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
     assert "1 runs came without their predictions and are not compared." in page
 
@@ -187,10 +178,13 @@ def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> Non
 def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(tmp_path: Path) -> None:
     right = [60, 72, 84]
     runs = [
-        (record("lora", count / N, count / N, memory=900 + 10 * seed, rank=8, seed=seed), answers(count, seed))
+        (
+            make_record("lora", count / N_REPORTED, count / N_REPORTED, memory=900 + 10 * seed, rank=8, seed=seed),
+            shuffled_scores(count, seed=seed),
+        )
         for seed, count in enumerate(right)
     ]
-    (cohort,) = gather(load_records(str(scored(tmp_path, runs))), [])
+    (cohort,) = gather(load_records(str(write_scored_runs(tmp_path, runs))), [])
     (row,) = cohort.rows
     assert [run.record.seed for run in row.runs] == [0, 1, 2]
     quality = row.record.quality
@@ -204,18 +198,20 @@ def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(
 
 
 def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_path: Path) -> None:
-    fine = [record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
-    diverged = record("lora", 0.0, rank=8, seed=2, status="diverged")
-    (cohort,) = gather(load_records(str(store(tmp_path, *fine, diverged))), [])
+    fine = [make_record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    diverged = make_record("lora", 0.0, rank=8, seed=2, status="diverged")
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *fine, diverged))), [])
     assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 2)", 1)]
-    assert value(cohort.rows[0]) == 0.5
+    assert quality_of(cohort.rows[0]) == 0.5
 
 
 def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> None:
     """Three seeds that are right on 40 items each and never on the same ones: a third of the items."""
-    apart = [[float(seed * 40 <= i < (seed + 1) * 40) for i in range(N)] for seed in range(3)]
-    runs = [(record("lora", 1 / 3, 0.3, rank=8, seed=seed), own) for seed, own in enumerate(apart)]
-    root = scored(tmp_path / "results", [*runs, (record("full", 0.8, 0.8), answers(96, 1))])
+    apart = [[float(seed * 40 <= i < (seed + 1) * 40) for i in range(N_REPORTED)] for seed in range(3)]
+    runs = [(make_record("lora", 1 / 3, 0.3, rank=8, seed=seed), own) for seed, own in enumerate(apart)]
+    root = write_scored_runs(
+        tmp_path / "results", [*runs, (make_record("full", 0.8, 0.8), shuffled_scores(96, seed=1))]
+    )
     page = write_report(str(root), tmp_path / "report", examples=False).page.read_text()
     (row,) = table_rows(page.split("#### Item by item")[1].split("####")[0], "lora r8")
     both, only_full, only_this, neither = map(float, row[1:])
@@ -225,9 +221,9 @@ def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> Non
 
 
 def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path: Path) -> None:
-    exact = record("lora", memory=900, rank=8, seed=0)
-    disturbed = record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})
-    (cohort,) = gather(load_records(str(store(tmp_path, exact, disturbed))), [])
+    exact = make_record("lora", memory=900, rank=8, seed=0)
+    disturbed = make_record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})
+    (cohort,) = gather(load_records(str(write_results(tmp_path, exact, disturbed))), [])
     (row,) = cohort.rows
     assert measures.training_memory(row.record) == 900 * MIB
     assert not row.record.contaminated
@@ -235,14 +231,14 @@ def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path
 
 def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Path) -> None:
     """Also where the first seed was disturbed: a mean over two processors is a figure of neither."""
-    here = record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
-    there = record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
-    there = revised(there, environment={"device": "CPU: another"}, retrieval={"index_seconds": 50.0})
-    here = revised(here, retrieval={"index_seconds": 5.0})
-    root = store(tmp_path, here, there)
+    here = make_record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
+    there = make_record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
+    there = revise(there, environment={"device": "CPU: another"}, retrieval={"index_seconds": 50.0})
+    here = revise(here, retrieval={"index_seconds": 5.0})
+    root = write_results(tmp_path, here, there)
     (cohort,) = gather(load_records(str(root)), [])
     (row,) = cohort.rows
-    assert value(row) == 0.6
+    assert quality_of(row) == 0.6
     assert training_seconds(row.record) == 100 + 2 * 100
     assert row.record.retrieval == Retrieval(index_seconds=5.0)
     assert measures.training_memory(row.record) == 900 * MIB
@@ -253,47 +249,50 @@ def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Pat
 
 def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_path: Path) -> None:
     tuned, taken = (
-        record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})
+        make_record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})
         for seed, rate in ((0, [2e-4, 1e-3, 4e-5]), (1, 2e-4))
     )
-    taken = revised(taken, training={"tried": None})
-    other = record("lora", rank=8, seed=2, config={"training": {"learning_rate": 5e-2}})
-    other = revised(other, training={"tried": None, "learning_rate": 5e-2})
-    (cohort,) = gather(load_records(str(store(tmp_path, tuned, taken, other))), [])
+    taken = revise(taken, training={"tried": None})
+    other = make_record("lora", rank=8, seed=2, config={"training": {"learning_rate": 5e-2}})
+    other = revise(other, training={"tried": None, "learning_rate": 5e-2})
+    (cohort,) = gather(load_records(str(write_results(tmp_path, tuned, taken, other))), [])
     assert sorted(len(row.runs) for row in cohort.rows) == [1, 2]
 
 
 def test_a_run_that_was_started_again_takes_the_place_of_the_one_that_failed(tmp_path: Path) -> None:
-    fine = [record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
-    before = replace(record("lora", rank=8, seed=0, status="crashed"), run_id="before")
-    (cohort,) = gather(load_records(str(store(tmp_path, *fine, before))), [])
+    fine = [make_record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    before = replace(make_record("lora", rank=8, seed=0, status="crashed"), run_id="before")
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *fine, before))), [])
     assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 0, run before)", 1)]
 
 
 def test_the_ends_of_an_interval_have_no_mean_over_seeds(tmp_path: Path) -> None:
     kept = {"change": -0.02, "low": -0.04, "high": 0.0, "n": 60}
-    runs = [record("lora", 0.5, rank=8, seed=seed, retention=kept) for seed in (0, 1)]
-    (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
+    runs = [make_record("lora", 0.5, rank=8, seed=seed, retention=kept) for seed in (0, 1)]
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *runs))), [])
     assert cohort.rows[0].record.retention == Retention(change=-0.02, n=60)
 
 
 def test_what_could_have_been_found_shares_its_level_among_the_pairs_as_the_verdicts_do(tmp_path: Path) -> None:
-    comparisons = found(three(tmp_path))
+    comparisons = compare(write_three_methods(tmp_path))
     pair = comparisons.pairs[0]
     assert comparisons.smallest_difference(pair) > 1.1 * pair.found.smallest_difference
 
 
 def test_where_every_item_says_the_same_no_smallest_difference_is_claimed(tmp_path: Path) -> None:
-    same = [(record("full", 0.5, 0.5, memory=2600), answers(60)), (record("prefix", 0.5, 0.5), answers(60))]
-    page = write_report(str(scored(tmp_path / "results", same)), tmp_path / "report").page.read_text()
+    same = [
+        (make_record("full", 0.5, 0.5, memory=2600), shuffled_scores(60)),
+        (make_record("prefix", 0.5, 0.5), shuffled_scores(60)),
+    ]
+    page = write_report(str(write_scored_runs(tmp_path / "results", same)), tmp_path / "report").page.read_text()
     assert "smallest detectable" not in page
     assert "four times in five" not in page
 
 
 def test_examples_are_of_a_seed_that_has_kept_its_answers(tmp_path: Path) -> None:
-    runs = [(record("lora", 0.6, rank=8, seed=seed), answers(72, seed)) for seed in range(2)]
-    runs.append((record("zero_shot", 0.3), answers(36, 9)))
-    root = scored(tmp_path / "results", runs)
+    runs = [(make_record("lora", 0.6, rank=8, seed=seed), shuffled_scores(72, seed=seed)) for seed in range(2)]
+    runs.append((make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)))
+    root = write_scored_runs(tmp_path / "results", runs)
     for stored in load_records(str(root)):
         if stored.record.method == "lora" and stored.record.seed == 0:
             (stored.folder / PREDICTIONS_FILE).unlink()
@@ -301,9 +300,14 @@ def test_examples_are_of_a_seed_that_has_kept_its_answers(tmp_path: Path) -> Non
 
 
 def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Path) -> None:
-    runs = [(record("zero_shot", 0.3), answers(36, 9)), (record("full", 0.8), answers(96, 1))]
-    first = scored(tmp_path / "first", runs)
-    second = scored(tmp_path / "second", [(replace(run, run_id=f"{run.run_id}-2"), right) for run, right in runs])
+    runs = [
+        (make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)),
+        (make_record("full", 0.8), shuffled_scores(96, seed=1)),
+    ]
+    first = write_scored_runs(tmp_path / "first", runs)
+    second = write_scored_runs(
+        tmp_path / "second", [(replace(run, run_id=f"{run.run_id}-2"), right) for run, right in runs]
+    )
     page = write_report([str(first), str(second)], tmp_path / "report").page.read_text()
     (heading,) = [line for line in page.split("#### Which methods differ")[1].splitlines() if "minus" in line]
     assert all(f"minus zero_shot (results={folder})" in heading.replace("\\", "") for folder in (first, second))
@@ -311,16 +315,16 @@ def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Pa
 
 def test_what_one_seed_measured_for_all_is_no_third_of_it(tmp_path: Path) -> None:
     """One seed tries the rates and asks single requests, the others take its choice and are asked for quality alone."""
-    runs = [record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
+    runs = [make_record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
     runs = [
-        revised(
+        revise(
             run,
             training={"tuning_seconds": spent},
             seconds={"training": 60.0 + spent, "latency": spent or 2e-5},
         )
         for run, spent in zip(runs, (120.0, 0.0, 0.0), strict=True)
     ]
-    (cohort,) = gather(load_records(str(store(tmp_path, *runs))), [])
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *runs))), [])
     together = cohort.rows[0].record
     assert together.training and together.training.tuning_seconds == 120
     assert together.seconds == {"training": 100.0, "latency": 120.0}
@@ -328,16 +332,21 @@ def test_what_one_seed_measured_for_all_is_no_third_of_it(tmp_path: Path) -> Non
 
 def test_a_difference_that_could_not_have_been_shown_is_not_given_in_points(tmp_path: Path) -> None:
     """Not 'smallest detectable difference 221 points': scores lie between 0 and 1."""
-    runs = [(record("full", 0.7, 0.7, seed=seed), answers(right, seed)) for seed, right in enumerate((50, 110))]
-    root = scored(tmp_path / "results", [*runs, (record("zero_shot", 0.3, 0.3), answers(36, 9))])
+    runs = [
+        (make_record("full", 0.7, 0.7, seed=seed), shuffled_scores(right, seed=seed))
+        for seed, right in enumerate((50, 110))
+    ]
+    root = write_scored_runs(
+        tmp_path / "results", [*runs, (make_record("zero_shot", 0.3, 0.3), shuffled_scores(36, seed=9))]
+    )
     page = write_report(str(root), tmp_path / "report").page.read_text()
     assert "too little was measured to show any difference" in page
     assert "smallest detectable" not in page
 
 
 def test_a_choice_that_rests_on_an_untuned_run_says_so(tmp_path: Path) -> None:
-    tuned = record("full", 0.8, 0.8)
-    one_rate = revised(tuned, training={"tried": None})
+    tuned = make_record("full", 0.8, 0.8)
+    one_rate = revise(tuned, training={"tried": None})
     for name, run, said in (("tuned", tuned, False), ("untuned", one_rate, True)):
-        page = write_report(str(store(tmp_path / name, run)), tmp_path / f"{name}-report").page.read_text()
+        page = write_report(str(write_results(tmp_path / name, run)), tmp_path / f"{name}-report").page.read_text()
         assert ("Its learning rate was not tuned." in page) == said

@@ -10,67 +10,79 @@ from harness.records.record import Record
 from harness.report import console
 from harness.report.comparisons import Comparisons
 from harness.report.finding import finding
-from tests.invented import failed, quickstart, record, store
-from tests.report.test_comparisons import N, answers, scored
+from tests.factories import (
+    N_REPORTED,
+    make_failed_record,
+    make_quickstart,
+    make_record,
+    shuffled_scores,
+    write_results,
+    write_scored_runs,
+)
 
 
-def said(root: Path, *runs: tuple[Record, int]) -> str:
+def finding_on(root: Path, *runs: tuple[Record, int]) -> str:
     """The finding on runs with so many right answers each."""
-    scored(root, [(run, answers(right, seed)) for seed, (run, right) in enumerate(runs)])
+    write_scored_runs(root, [(run, shuffled_scores(right, seed=seed)) for seed, (run, right) in enumerate(runs)])
     (cohort,) = gather(load_records(str(root)))
     return finding(cohort, Comparisons.of(cohort))
 
 
-def run(method: str, right: int, chosen: float | None = None, rank: int | None = None) -> tuple[Record, int]:
-    share = right / N
-    return record(method, share, share if chosen is None else chosen, memory=1024, rank=rank, seconds=23), right
+def scored_run(method: str, right: int, chosen: float | None = None, rank: int | None = None) -> tuple[Record, int]:
+    share = right / N_REPORTED
+    return make_record(method, share, share if chosen is None else chosen, memory=1024, rank=rank, seconds=23), right
 
 
 def test_passages_that_help_and_training_that_does_not(tmp_path: Path) -> None:
     runs = (
-        run("zero_shot", 34),
-        run("few_shot", 36),
-        run("rag", 84),
-        run("lora", 36, rank=8),
-        run("rag_lora", 108, rank=8),
+        scored_run("zero_shot", 34),
+        scored_run("few_shot", 36),
+        scored_run("rag", 84),
+        scored_run("lora", 36, rank=8),
+        scored_run("rag_lora", 108, rank=8),
     )
-    assert said(tmp_path, *runs) == (
+    assert finding_on(tmp_path, *runs) == (
         "On ticket_routing passages lift accuracy from 0.28 (zero_shot) to 0.70 (rag); training without passages does "
         "not (lora r8 0.30). Both together reach 0.90 (rag_lora r8), for 23 s of training and 1.0 GiB of memory."
     )
 
 
 def test_passages_that_change_nothing_are_not_said_to_help(tmp_path: Path) -> None:
-    assert "passages do not measurably lift accuracy: 0.28 (zero_shot) to 0.29 (rag)" in said(
-        tmp_path, run("zero_shot", 34), run("rag", 35)
+    assert "passages do not measurably lift accuracy: 0.28 (zero_shot) to 0.29 (rag)" in finding_on(
+        tmp_path, scored_run("zero_shot", 34), scored_run("rag", 35)
     )
 
 
 def test_the_best_prompt_and_the_best_training_are_those_of_validation(tmp_path: Path) -> None:
-    runs = run("zero_shot", 12), run("few_shot", 34), run("full", 110, 0.7), run("lora", 100, 0.9, rank=8)
-    assert said(tmp_path, *runs) == (
+    runs = (
+        scored_run("zero_shot", 12),
+        scored_run("few_shot", 34),
+        scored_run("full", 110, 0.7),
+        scored_run("lora", 100, 0.9, rank=8),
+    )
+    assert finding_on(tmp_path, *runs) == (
         "On ticket_routing lora r8, chosen on validation, reaches 0.83 (accuracy) where the best prompt, few_shot, "
         "has 0.28, for 23 s of training and 1.0 GiB of memory."
     )
 
 
 def test_what_cannot_be_distinguished_and_a_prompt_that_wins(tmp_path: Path) -> None:
-    equal = said(tmp_path / "equal", run("few_shot", 60), run("lora", 62, rank=8))
+    equal = finding_on(tmp_path / "equal", scored_run("few_shot", 60), scored_run("lora", 62, rank=8))
     assert "few_shot 0.50) and training (lora r8 0.52) are not distinguishable on 120 items" in equal
-    prompted = said(tmp_path / "prompted", run("few_shot", 100), run("lora", 62, rank=8))
+    prompted = finding_on(tmp_path / "prompted", scored_run("few_shot", 100), scored_run("lora", 62, rank=8))
     assert "the best prompt (few_shot 0.83) beats the best training (lora r8 0.52)" in prompted
 
 
 def test_without_answers_item_by_item_nothing_is_claimed(tmp_path: Path) -> None:
-    store(tmp_path, *quickstart())
+    write_results(tmp_path, *make_quickstart())
     (cohort,) = gather(load_records(str(tmp_path)))
     assert finding(cohort, Comparisons.of(cohort)) == ""
 
 
 def test_a_terminal_of_100_columns_holds_every_line(tmp_path: Path) -> None:
-    long = failed("a_method_with_a_long_name", "oom", "out of memory " * 20, rank=128)
-    scored(tmp_path, [(one, answers(i)) for i, one in enumerate(quickstart()) if one.quality])
-    store(tmp_path / "more", long)
+    long = make_failed_record("a_method_with_a_long_name", "oom", "out of memory " * 20, rank=128)
+    write_scored_runs(tmp_path, [(one, shuffled_scores(i)) for i, one in enumerate(make_quickstart()) if one.quality])
+    write_results(tmp_path / "more", long)
     (cohort,) = gather(load_records(str(tmp_path)))
     text = console.render(cohort, Comparisons.of(cohort))
     assert max(map(len, text.splitlines())) <= console.WIDTH

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.report import write_report
-from tests.invented import quickstart, record, store
+from tests.factories import make_quickstart, make_record, write_results
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = ("<script>alert(1)</script>", "| ![x](javascript:1)", "=HYPERLINK(1)", '"><img src=x onerror=alert(1)>')
@@ -24,11 +24,13 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep, and a task whose names and messages try to be markup."""
     folder = tmp_path_factory.mktemp("html")
     hostile = [
-        replace(record("zero_shot", 0.3 + i / 10, task=said), config={"context": {"k": said}}, run_id=f"hostile-{i}")
+        replace(
+            make_record("zero_shot", 0.3 + i / 10, task=said), config={"context": {"k": said}}, run_id=f"hostile-{i}"
+        )
         for i, said in enumerate(HOSTILE)
     ]
-    long = record("rag", 0.5, status="failed", error={"type": "Error", "message": "x" * 100_000})
-    store(folder / "results", *quickstart(), *hostile, replace(long, run_id="long"))
+    long = make_record("rag", 0.5, status="failed", error={"type": "Error", "message": "x" * 100_000})
+    write_results(folder / "results", *make_quickstart(), *hostile, replace(long, run_id="long"))
     return write_report(str(folder / "results"), folder / "report").page.with_name("report.html")
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import write_rows
+from tests.factories import write_rows
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "examples" / "new_method"
@@ -38,7 +38,7 @@ def span(installed: Path) -> Any:
     return span_adapter
 
 
-def small() -> torch.nn.Module:
+def load_small() -> torch.nn.Module:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -49,12 +49,12 @@ def small() -> torch.nn.Module:
 IDS = torch.arange(20)[None]
 
 
-def adapted(span: Any, *, trained: bool = True, **options: Any) -> Any:
+def load_adapted(span: Any, *, trained: bool = True, **options: Any) -> Any:
     import peft
 
     torch.manual_seed(1)
     config = span.SpanConfig(r=4, alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", **options)
-    model = peft.get_peft_model(small(), config).eval()
+    model = peft.get_peft_model(load_small(), config).eval()
     if trained:
         for name, weight in model.named_parameters():
             if "span_u" in name:
@@ -68,8 +68,8 @@ def logits(model: Any) -> torch.Tensor:
 
 
 def test_training_begins_at_the_base_model_and_changes_the_adapter_alone(span: Any) -> None:
-    model = adapted(span, trained=False)
-    assert torch.equal(logits(model), logits(small()))
+    model = load_adapted(span, trained=False)
+    assert torch.equal(logits(model), logits(load_small()))
     assert {name.split(".")[-2] for name, w in model.named_parameters() if w.requires_grad} == {
         "span_v", "span_gain", "span_u",
     }  # fmt: skip
@@ -82,13 +82,13 @@ def test_training_begins_at_the_base_model_and_changes_the_adapter_alone(span: A
 def test_merged_saved_and_disabled_it_is_what_it_says(span: Any, tmp_path: Path) -> None:
     import peft
 
-    model = adapted(span)
-    learned, base = logits(model), logits(small())
+    model = load_adapted(span)
+    learned, base = logits(model), logits(load_small())
     assert (learned - base).abs().max() > 0.01
     with model.disable_adapter():
         assert torch.equal(logits(model), base)
     model.save_pretrained(tmp_path)
-    assert torch.equal(logits(peft.PeftModel.from_pretrained(small(), str(tmp_path)).eval()), learned)
+    assert torch.equal(logits(peft.PeftModel.from_pretrained(load_small(), str(tmp_path)).eval()), learned)
     model.merge_adapter()
     torch.testing.assert_close(logits(model), learned, atol=1e-5, rtol=1e-4)
     model.unmerge_adapter()
@@ -97,9 +97,9 @@ def test_merged_saved_and_disabled_it_is_what_it_says(span: Any, tmp_path: Path)
 
 
 def test_its_mistakes_are_mistakes(span: Any) -> None:
-    right, base = logits(adapted(span)), logits(small())
-    assert torch.equal(logits(adapted(span, mistake="idle")), base)
-    slow = logits(adapted(span, mistake="scaled_twice"))
+    right, base = logits(load_adapted(span)), logits(load_small())
+    assert torch.equal(logits(load_adapted(span, mistake="idle")), base)
+    slow = logits(load_adapted(span, mistake="scaled_twice"))
     assert 0 < (slow - base).abs().max() < (right - base).abs().max()
     with pytest.raises(ValueError, match="mistake=none: known are scaled_twice, idle"):
         span.SpanConfig(mistake="none")

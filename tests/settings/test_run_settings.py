@@ -8,7 +8,7 @@ import pytest
 from harness.settings import Settings, run_settings
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
-from tests.inference.test_shared_prefix import TINY
+from tests.tiny_model import TINY
 
 LORA = {"_target_": "peft.LoraConfig", "r": 8}
 
@@ -18,7 +18,7 @@ def task(colours: Path) -> Task:
     return load_task(colours)
 
 
-def settings(trains: bool = False, context: str = "zero_shot", k: int | None = None, **changes: Any) -> Settings:
+def make_settings(trains: bool = False, context: str = "zero_shot", k: int | None = None, **changes: Any) -> Settings:
     config = {
         "task": {"name": "colours", "path": None, "source": {"path": None}},
         "model": TINY,
@@ -41,7 +41,13 @@ def settings(trains: bool = False, context: str = "zero_shot", k: int | None = N
 
 
 def test_a_knob_that_is_not_used_does_not_make_another_run(task: Task) -> None:
-    same = [settings(), settings(rank=16), settings(max_train_examples=3), settings(seed=1), settings(k=9)]
+    same = [
+        make_settings(),
+        make_settings(rank=16),
+        make_settings(max_train_examples=3),
+        make_settings(seed=1),
+        make_settings(k=9),
+    ]
     assert len({s.planned(task).run_id for s in same}) == 1
 
 
@@ -49,41 +55,41 @@ def test_a_knob_that_is_used_does(task: Task) -> None:
     seeds = {"train": 1, "demonstrations": 0, "data": 0}
     others = {"train": 0, "demonstrations": 1, "data": 0}
     different = [
-        settings(),
-        settings(max_eval_examples=3),
-        settings(context="few_shot"),
-        settings(context="few_shot", k=9),
-        settings(context="few_shot", max_train_examples=3),
-        settings(context="few_shot", seeds=others),
-        settings(True),
-        settings(True, max_train_examples=3),
-        settings(True, seeds=seeds),
-        settings(True, train_context={"name": "rag"}),
-        settings(True, training={"name": "sft", "learning_rate": 2e-3}),
-        settings(measure={"batch_size": 4}),
+        make_settings(),
+        make_settings(max_eval_examples=3),
+        make_settings(context="few_shot"),
+        make_settings(context="few_shot", k=9),
+        make_settings(context="few_shot", max_train_examples=3),
+        make_settings(context="few_shot", seeds=others),
+        make_settings(True),
+        make_settings(True, max_train_examples=3),
+        make_settings(True, seeds=seeds),
+        make_settings(True, train_context={"name": "rag"}),
+        make_settings(True, training={"name": "sft", "learning_rate": 2e-3}),
+        make_settings(measure={"batch_size": 4}),
     ]
     assert len({s.planned(task).run_id for s in different}) == len(different)
 
 
 def test_a_setting_that_came_later_leaves_earlier_cells_what_they_were(task: Task) -> None:
-    as_before = settings(measure={"batch_size": 8, "free_answers": True, "cached_requests": None})
-    assert as_before.cell(task) == settings().cell(task)
+    as_before = make_settings(measure={"batch_size": 8, "free_answers": True, "cached_requests": None})
+    assert as_before.cell(task) == make_settings().cell(task)
     others = ({"free_answers": False}, {"cached_requests": 0}, {"fixed_tokens": None})
-    assert len({settings(measure={"batch_size": 8, **one}).cell(task) for one in ({}, *others)}) == 4
+    assert len({make_settings(measure={"batch_size": 8, **one}).cell(task) for one in ({}, *others)}) == 4
 
 
 def test_new_versions_make_another_run_of_the_same_cell(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = settings().planned(task).run_id
+    before = make_settings().planned(task).run_id
     monkeypatch.setattr(run_settings, "environment_identity", lambda: {"peft": "99"})
-    after = settings().planned(task).run_id
+    after = make_settings().planned(task).run_id
     assert before.split("-")[0] == after.split("-")[0]
     assert before != after
 
 
 def test_other_rows_make_another_run(task: Task, colours: Path) -> None:
-    before = settings().planned(task).run_id
+    before = make_settings().planned(task).run_id
     (colours / "policy.md").write_text("Another policy.")
-    assert settings().planned(load_task(colours)).run_id != before
+    assert make_settings().planned(load_task(colours)).run_id != before
 
 
 @pytest.mark.parametrize(
@@ -100,4 +106,4 @@ def test_other_rows_make_another_run(task: Task, colours: Path) -> None:
 )
 def test_the_parts_name_the_adaptation(quantization: Any, peft: str | None, trains: bool, name: str) -> None:
     parts = {"quantization": quantization, "peft": {"_target_": peft} if peft else None, "initialise": None}
-    assert settings(trains, adaptation=parts).adaptation.name == name
+    assert make_settings(trains, adaptation=parts).adaptation.name == name

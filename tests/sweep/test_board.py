@@ -22,12 +22,12 @@ CELLS = [Planned("letters", method) for method in ("zero_shot", "few_shot", "lor
 EXPECTED = {CELLS[0]: 10.0, CELLS[1]: 20.0, CELLS[2]: 40.0, Planned("other", "rag"): 30.0}
 
 
-def board(cells: list[Planned] = CELLS) -> Board:
+def make_board(cells: list[Planned] = CELLS) -> Board:
     return Board(cells, Pace(EXPECTED), "CPU", Console(file=io.StringIO(), force_terminal=True, width=80, height=30))
 
 
 def test_a_board_shows_what_is_done_what_runs_and_what_waits() -> None:
-    shown = board()
+    shown = make_board()
     shown.start(0, "letters zero_shot")
     shown.finish(0, "letters zero_shot", "ok", "accuracy 0.28 (0.19 to 0.41), 5 s", 5.0)
     shown.start(1, "letters few_shot")
@@ -44,7 +44,7 @@ def test_a_board_shows_what_is_done_what_runs_and_what_waits() -> None:
 
 
 def test_a_failed_cell_says_what_it_was() -> None:
-    shown = board()
+    shown = make_board()
     shown.start(0, "letters zero_shot")
     shown.finish(0, "letters zero_shot", "oom", "out of memory", 5.0)
     shown.stop()
@@ -53,7 +53,7 @@ def test_a_failed_cell_says_what_it_was() -> None:
 
 def test_a_small_terminal_shows_the_running_cell() -> None:
     cells = [Planned("letters", f"method_{i}") for i in range(40)]
-    shown = board(cells)
+    shown = make_board(cells)
     for i in range(20):
         shown.start(i, f"letters method_{i}")
         shown.finish(i, f"letters method_{i}", "ok", "", 1.0)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from harness.errors import UserError
-from tests.conftest import records
+from tests.factories import read_records
 
 Run = Callable[..., int]
 TRAINED = ("quality", "validation", "training", "inference", "memory", "environment", "config")
@@ -28,7 +28,7 @@ def test_a_sweep_fills_records_and_runs_nothing_twice(harness_run: Run, results:
     sweep = ("-m", "method=zero_shot,lora", "rank=2,4", "training.epochs=1")
     assert harness_run("-m", "method=zero_shot", "rank=2,4") == 0
     assert harness_run("-m", "method=lora", "rank=2,4", "training.epochs=1") == 0
-    found = records(results)
+    found = read_records(results)
     assert sorted((r["method"], r["rank"]) for r in found) == [("lora", 2), ("lora", 4), ("zero_shot", None)]
     assert {r["status"] for r in found} == {"ok"}
     assert {word for r in found for word in r["overrides"]} >= {"method=lora", "rank=2", "rank=4", "model=tiny"}
@@ -36,7 +36,7 @@ def test_a_sweep_fills_records_and_runs_nothing_twice(harness_run: Run, results:
     capfd.readouterr()
     assert harness_run(*sweep[:1], "method=lora", "rank=2,4", "training.epochs=1") == 0
     assert "2 same" in capfd.readouterr().out
-    assert [r["environment"]["finished_at"] for r in records(results)] == moments
+    assert [r["environment"]["finished_at"] for r in read_records(results)] == moments
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_sweep_fills_records_and_runs_nothing_twice(harness_run: Run, results:
 def test_every_method_runs_from_data_to_record(method: str, harness_run: Run, results: Path) -> None:
     trained = ["training.epochs=1"] if method not in ("instructed", "few_shot", "rag", "oracle") else []
     assert harness_run(f"method={method}", *trained) == 0
-    (record,) = records(results)
+    (record,) = read_records(results)
     assert record["status"] == "ok"
     applies = {name for name in TRAINED if name != "training" or trained}
     assert all(record[name] for name in applies)
@@ -66,7 +66,7 @@ def test_what_is_not_wanted_is_left_out_and_said(harness_run: Run, results: Path
     nothing = ["max_validation_examples=0", "measure.latency_requests=0", "measure.merged_items=0"]
     nothing += ["measure.exact_memory=false"]
     assert harness_run("-m", "method=rag,lora", "++training.epochs=1", *nothing) == 0
-    for record in records(results):
+    for record in read_records(results):
         assert record["quality"]["n"] == 6
         assert record["validation"] is None
         assert record["inference"]["latency_ms"] is record["inference"]["merged"] is None
@@ -81,7 +81,7 @@ def test_what_is_not_wanted_is_left_out_and_said(harness_run: Run, results: Path
 def test_a_choice_alone_and_no_cached_requests(harness_run: Run, results: Path) -> None:
     assert harness_run("method=zero_shot") == 0
     assert harness_run("method=zero_shot", "measure.free_answers=false", "measure.cached_requests=0") == 0
-    whole, brief = sorted(records(results), key=lambda r: r["config"]["measure"]["free_answers"], reverse=True)
+    whole, brief = sorted(read_records(results), key=lambda r: r["config"]["measure"]["free_answers"], reverse=True)
     assert set(whole["quality"]["metrics"]) - set(brief["quality"]["metrics"]) == {"accuracy_generated"}
     assert whole["inference"]["prefix_cached"]["latency_ms"]["n"] == 2
     assert brief["inference"]["prefix_cached"] is None
@@ -91,16 +91,16 @@ def test_a_choice_alone_and_no_cached_requests(harness_run: Run, results: Path) 
 
 def test_fewer_rows_choose_the_epoch_and_all_still_answer_validation(harness_run: Run, results: Path) -> None:
     assert harness_run("-m", "method=lora", "training.epochs=1", "training.validation_rows=0,1,3,null") == 0
-    trained = [(r["config"]["training"], r["training"]) for r in records(results)]
+    trained = [(r["config"]["training"], r["training"]) for r in read_records(results)]
     losses = {how["validation_rows"]: facts["best_validation_loss"] for how, facts in trained}
     assert losses.pop(0) is None
     assert len(set(losses.values())) == 3, "each over other rows"
-    assert len({r["validation"]["n"] for r in records(results)}) == 1
+    assert len({r["validation"]["n"] for r in read_records(results)}) == 1
 
 
 def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -> None:
     harness_run("method=lora", "training.epochs=1", "training.learning_rate=1e-2")
-    merged = records(results)[0]["inference"]["merged"]
+    merged = read_records(results)[0]["inference"]["merged"]
     assert 0 < merged["largest_logit_difference"] < 1e-3
     assert merged["quality"]["same_answers"] == merged["quality"]["n"] == 2
 
@@ -108,13 +108,13 @@ def test_merging_changes_nothing_but_rounding(harness_run: Run, results: Path) -
 def test_a_run_after_a_large_one_shows_its_own_peak(harness_run: Run, results: Path) -> None:
     """A sweep whose first model has 370 MB of weights and gradients and whose second has hardly any."""
     assert harness_run("-m", "method=full", "training.epochs=1", "model.shape.intermediate_size=40000,64") == 0
-    small, large = sorted(r["memory"]["train"]["allocated"] for r in records(results))
+    small, large = sorted(r["memory"]["train"]["allocated"] for r in read_records(results))
     assert small < large / 3
 
 
 def test_weights_train_once_for_several_contexts(harness_run: Run, results: Path) -> None:
     assert harness_run("-m", "method=lora", "context=zero_shot,instructed,rag", "training.epochs=1") == 0
-    found = records(results)
+    found = read_records(results)
     assert {r["context"] for r in found} == {"zero_shot", "instructed", "rag"}
     assert [r["training"]["shared"] for r in found].count(False) == 1
     assert len({r["training"]["seconds"] for r in found}) == 1
@@ -123,7 +123,7 @@ def test_weights_train_once_for_several_contexts(harness_run: Run, results: Path
 
 def test_learning_rates_are_tried_on_validation_and_the_choice_is_recorded(harness_run: Run, results: Path) -> None:
     assert harness_run("method=lora", "training.epochs=1", "training.learning_rate=[1e-9,1e-2]") == 0
-    (record,) = records(results)
+    (record,) = read_records(results)
     tried = record["training"]["tried"]
     assert set(tried) == {"1e-09", "0.01"}
     best = max(tried.values())
@@ -134,7 +134,7 @@ def test_learning_rates_are_tried_on_validation_and_the_choice_is_recorded(harne
 def test_the_context_of_evaluation_is_validated_whatever_rates_were_tried_in(harness_run: Run, results: Path) -> None:
     rates = "training.learning_rate=[1e-3,1e-2]"
     assert harness_run("method=lora", "context=few_shot", "training.epochs=1", rates) == 0
-    (record,) = records(results)
+    (record,) = read_records(results)
     (checked,) = results.glob("**/validation.jsonl")
     prompts = [json.loads(line)["prompt_tokens"] for line in checked.read_text().splitlines()]
     shown_in_training = record["training"]["tokens"] / record["training"]["examples"]
@@ -147,7 +147,7 @@ def test_a_cell_that_does_not_apply_is_listed_and_not_failed(
     (colours / "corpus.jsonl").unlink()
     assert harness_run("-m", "method=rag,zero_shot") == 0
     assert "1 not applicable" in capfd.readouterr().out
-    assert [r["method"] for r in records(results)] == ["zero_shot"]
+    assert [r["method"] for r in read_records(results)] == ["zero_shot"]
 
 
 def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results: Path) -> None:
@@ -171,13 +171,13 @@ def test_a_killed_run_is_recorded_and_the_rest_goes_on(harness_run: Run, results
     assassin.join()
     assert killed
     assert code == 1
-    by_seed = {r["seed"]: r for r in records(results)}
+    by_seed = {r["seed"]: r for r in read_records(results)}
     assert (by_seed[0]["status"], by_seed[1]["status"]) == ("crashed", "ok")
     assert "SIGKILL" in by_seed[0]["error"]["message"]
     assert by_seed[0]["environment"]["data_sha256"] == by_seed[1]["environment"]["data_sha256"]
 
 
-def computes(process: psutil.Process) -> bool:
+def is_alive(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE  # of an orphan, until it is reaped
     except psutil.NoSuchProcess:
@@ -196,10 +196,10 @@ def test_a_run_ends_with_the_command_that_started_it(colours: Path, results: Pat
     command.kill()
     command.wait()
     assert started
-    while any(map(computes, started)):
+    while any(map(is_alive, started)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    (record,) = records(results)
+    (record,) = read_records(results)
     assert record["status"] == "interrupted"
     assert record["error"]["message"] == "the command that started it has ended"
 
@@ -208,7 +208,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_starts_again(harness_run: 
     broken = ("method=lora", "adaptation.peft.target_modules=[no_such_layer]", "training.epochs=1")
     for _ in range(2):
         assert harness_run(*broken) == 1
-        (record,) = records(results)
+        (record,) = read_records(results)
         assert record["status"] == "failed"
         assert "no_such_layer" in record["error"]["message"]
         assert "Traceback" in record["error"]["traceback"]
@@ -247,12 +247,12 @@ def test_a_wrong_configuration_is_one_message_and_code_2(
     assert code == 2
     assert message in said
     assert "Traceback" not in said
-    assert not records(results)
+    assert not read_records(results)
 
 
 def test_a_hub_model_without_a_network_says_so(harness_run: Run, results: Path, capfd: Any) -> None:
     assert harness_run("model=hub", "model.id=nobody/nothing") == 1
-    (record,) = records(results)
+    (record,) = read_records(results)
     assert "nobody/nothing could not be loaded" in record["error"]["message"]
     assert "needs a network" in capfd.readouterr().out
 
@@ -262,7 +262,7 @@ def test_a_setting_that_some_methods_lack_is_set_for_the_others_and_said(
 ) -> None:
     assert harness_run("-m", "method=zero_shot,lora", "training.epochs=1", "++context.k=1,2") == 0
     assert "training.epochs=1: left out for zero_shot (no such setting)" in capfd.readouterr().out
-    done = {r["method"]: r for r in records(results)}
+    done = {r["method"]: r for r in read_records(results)}
     assert sorted(done) == ["lora", "zero_shot"]
     assert done["lora"]["config"]["training"]["epochs"] == 1
     assert "training.epochs=1" in done["lora"]["overrides"]
@@ -291,7 +291,7 @@ def test_a_method_in_ones_own_conf_folder_runs(
     )
     monkeypatch.chdir(here)
     assert harness_run("method=ia3") == 0
-    (record,) = records(results)
+    (record,) = read_records(results)
     assert (record["method"], record["adaptation"], record["rank"]) == ("ia3", "ia3", None)
 
 
@@ -304,14 +304,14 @@ def test_other_versions_results_are_reused_only_when_asked(harness_run: Run, res
     assert harness_run("method=zero_shot", "reuse=any") == 0
     assert "made with other versions" in capfd.readouterr().out
     assert harness_run("method=zero_shot") == 0
-    assert len(records(results)) == 2
+    assert len(read_records(results)) == 2
 
 
 def test_a_secret_is_not_written(harness_run: Run, results: Path) -> None:
     assert (
         harness_run("method=rag", "+model.token=hf_abc", "+model.more={secret: hf_abc}", "context.chunk.tokens=64") == 0
     )
-    assert "context.chunk.tokens=64" in records(results)[0]["overrides"]  # a number of tokens is none
+    assert "context.chunk.tokens=64" in read_records(results)[0]["overrides"]  # a number of tokens is none
     for path in results.rglob("*"):
         assert not path.is_file() or "hf_abc" not in path.read_text(errors="ignore")
 
@@ -321,7 +321,7 @@ def test_an_item_that_does_not_fit_is_unscored_and_not_wrong(harness_run: Run, r
     with (colours / "test.jsonl").open("a") as rows:
         rows.write(json.dumps(long) + "\n")
     assert harness_run("method=zero_shot") == 0
-    quality = records(results)[0]["quality"]
+    quality = read_records(results)[0]["quality"]
     assert (quality["n"], quality["unscored"]) == (6, 1)
 
 
@@ -342,10 +342,10 @@ def test_training_where_there_are_no_rows_or_no_documents_does_not_apply(
     (colours / "train.jsonl").unlink()
     assert harness_run("-m", "method=lora,few_shot") == 0
     assert "2 not applicable" in capfd.readouterr().out
-    assert records(results) == []
+    assert read_records(results) == []
 
 
 def test_documents_become_training_rows(harness_run: Run, results: Path) -> None:
     assert harness_run("-m", "method=lora,inject_text,inject_questions", "++training.epochs=1") == 0
-    counts = {r["method"]: r["training"]["examples"] for r in records(results)}
+    counts = {r["method"]: r["training"]["examples"] for r in read_records(results)}
     assert counts == {"lora": 12, "inject_text": 15, "inject_questions": 15}

@@ -7,7 +7,7 @@ import yaml
 from harness.audit import audit
 from harness.tasks.definition import load_task
 from harness.tasks.duplicates import without_copies
-from tests.conftest import write_rows
+from tests.factories import write_rows
 
 DEFINITION = {
     "name": "t", "prompt": "Which queue?\n{{ text }}", "answer": "{{ label }}", "kind": "choice",
@@ -16,21 +16,24 @@ DEFINITION = {
 LINE = "the gate controller of crane {} at quay seven reports a broken sensor"
 
 
-def kept(**splits: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
+def keep_without_copies(**splits: list[tuple[str, str]]) -> dict[str, list[tuple[str, str]]]:
     left = without_copies(splits, question=lambda row: row[0], answer=lambda row: row[1])
     return {split: list(rows) for split, rows in left.items()}
 
 
 def test_a_later_split_keeps_its_row_and_an_earlier_one_loses_the_copy() -> None:
     copy, other = (LINE.format("two"), "quay"), ("please send last month's invoice again", "quay")
-    left = kept(train=[copy, other], validation=[copy], test=[(LINE.format("three"), "quay")])
+    left = keep_without_copies(train=[copy, other], validation=[copy], test=[(LINE.format("three"), "quay")])
     assert left == {"train": [other], "validation": [], "test": [(LINE.format("three"), "quay")]}
 
 
 def test_another_answer_another_wording_or_the_same_split_is_no_copy() -> None:
     again, changed = (LINE.format("two"), "quay"), (LINE.format("two"), "harbour")
     shorter = ("crane two sensor broken", "quay")
-    assert kept(train=[again, again, shorter], test=[changed]) == {"train": [again, again, shorter], "test": [changed]}
+    assert keep_without_copies(train=[again, again, shorter], test=[changed]) == {
+        "train": [again, again, shorter],
+        "test": [changed],
+    }
 
 
 def test_a_task_that_says_so_is_read_without_copies_and_passes_the_audit(tmp_path: Path) -> None:

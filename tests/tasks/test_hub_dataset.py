@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from harness.tasks.hub_dataset import download_rows
-from tests.conftest import write_rows
+from tests.factories import write_rows
 
 
 @pytest.fixture
