@@ -14,9 +14,9 @@ import pytest
 
 from harness import api
 from harness.errors import UserError
-from tests.checking import run
+from tests.commands import run_check
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_rows_are_the_records_and_the_items_they_scored(beside_the_demo: Path) -
 
 def test_answers_are_those_of_the_commands(beside_the_demo: Path) -> None:
     sides = ("results/demo,task=port_log,method=zero_shot", "results/demo,task=port_log,method=lora,rank=8")
-    printed = json.loads(run("--baseline", sides[0], "--candidate", sides[1], "--json")[1])
+    printed = json.loads(run_check("--baseline", sides[0], "--candidate", sides[1], "--json")[1])
     assert api.check(*sides).verdict == printed["verdict"]
     with pytest.raises(UserError, match="--max-memory 2XB"):
         api.decide("results/demo", max_memory="2XB")

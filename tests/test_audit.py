@@ -11,7 +11,7 @@ import pytest
 
 from harness.audit import audit, write_clean
 from harness.tasks.definition import load_task
-from tests.conftest import write_rows
+from tests.factories import write_rows
 
 WORDS = """
 harbour lantern copper violin meadow thunder biscuit anchor ribbon granite pepper saddle willow compass ember feather

@@ -1,0 +1,352 @@
+"""Which methods a report calls different, and what its first sentence says of them."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.records import measures
+from harness.records.cohorts import Row, gather
+from harness.records.costs import training_seconds
+from harness.records.reading import PREDICTIONS_FILE, load_records
+from harness.records.record import Retention, Retrieval
+from harness.report import write_report
+from harness.report.comparisons import Comparisons
+from harness.stats import holm, interval_over_seeds, mcnemar
+from tests.factories import (
+    MIB,
+    N_REPORTED,
+    make_record,
+    revise,
+    shuffled_scores,
+    table_rows,
+    write_results,
+    write_scored_runs,
+)
+
+
+def compare(root: Path) -> Comparisons:
+    (cohort,) = gather(load_records(str(root)), [])
+    return Comparisons.of(cohort)
+
+
+def write_three_methods(root: Path) -> Path:
+    """Zero-shot, and two trained methods that are right on nearly the same items."""
+    full = shuffled_scores(96, seed=1)
+    lora = [*full]
+    for i in [i for i, score in enumerate(full) if score][:4]:
+        lora[i] = 0.0
+    return write_scored_runs(
+        root,
+        [
+            (make_record("zero_shot", 0.3, 0.3, memory=420), shuffled_scores(36, seed=2)),
+            (make_record("full", 0.8, 0.8, memory=2600, seconds=530), full),
+            (make_record("lora", 92 / N_REPORTED, 0.7, memory=988, rank=8, seconds=200), lora),
+        ],
+    )
+
+
+def quality_of(row: Row) -> float | None:
+    quality = measures.quality(row.record)
+    return quality and quality.value
+
+
+def test_pairs_are_compared_item_by_item_and_corrected_together(tmp_path: Path) -> None:
+    comparisons = compare(write_three_methods(tmp_path))
+    assert [cell.name for cell in comparisons.cells] == ["full", "lora r8", "zero_shot"]
+    assert comparisons.items == N_REPORTED
+    close = comparisons.between("lora r8", "full")
+    assert close is not None
+    assert close.found.p == mcnemar(4, 0)
+    assert close.seen_from("lora r8").value == pytest.approx(-4 / N_REPORTED)
+    assert [pair.corrected for pair in comparisons.pairs] == holm([pair.found.p for pair in comparisons.pairs])
+
+
+def test_letters_join_what_cannot_be_told_apart_and_nothing_else(tmp_path: Path) -> None:
+    comparisons = compare(write_three_methods(tmp_path))
+    assert comparisons.letters == {"full": "a", "lora r8": "a", "zero_shot": "b"}
+    assert [cell.name for cell in comparisons.alike("full")] == ["lora r8"]
+
+
+def test_every_two_cells_share_a_letter_just_where_they_do_not_differ(tmp_path: Path) -> None:
+    """A ladder of methods, each like its neighbours and unlike those further away."""
+    order = random.Random(3).sample(range(N_REPORTED), N_REPORTED)
+    runs = []
+    for step in range(7):
+        right = set(order[: 20 + 13 * step])
+        scores = [float(i in right) for i in range(N_REPORTED)]
+        runs.append((make_record("lora", sum(scores) / N_REPORTED, 0.5, rank=2**step), scores))
+    comparisons = compare(write_scored_runs(tmp_path, runs))
+    letters = comparisons.letters
+    for pair in comparisons.pairs:
+        assert bool(set(letters[pair.first.name]) & set(letters[pair.second.name])) is not pair.differ
+    assert len(set(letters.values())) > 2
+
+
+def test_the_first_sentence_says_what_is_gained_and_what_is_cheaper_and_no_different(tmp_path: Path) -> None:
+    page = write_report(str(write_three_methods(tmp_path / "results")), tmp_path / "report").page.read_text()
+    sentence = next(line for line in page.splitlines() if line.startswith("**ticket_routing**"))
+    assert "full has the highest validation value (accuracy 0.800" in sentence
+    assert "50 points over zero_shot (95 % interval" in sentence
+    assert "lora r8 is not significantly different from it (-3 points; smallest detectable difference" in sentence
+    assert "needs 38 % of its memory and 38 % of its training time" in sentence
+    (row,) = table_rows(page.split("#### Which methods differ")[1].split("####")[0], "zero_shot")
+    assert row[1:3] == ["0.300", "b"]
+    assert row[3].startswith("–")  # noqa: RUF001
+    assert row[5].startswith("-0.500 (-0.")
+    assert row[6] == "&lt;0.001"
+
+
+def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) -> None:
+    """Nine items lost and one won: p 0.02 of the pair alone, 0.06 when three pairs are asked about."""
+    full = shuffled_scores(96, seed=1)
+    right, wrong = ([i for i in range(N_REPORTED) if full[i] == score] for score in (1.0, 0.0))
+    small = [float(score and i not in right[:9]) or float(i == wrong[0]) for i, score in enumerate(full)]
+    other = [float(score and i not in right[:9]) or float(i == wrong[1]) for i, score in enumerate(full)]
+    runs = [(make_record("full", 0.8, 0.8, memory=2600), full)]
+    runs += [(make_record("lora", 0.7, 0.7, rank=rank), own) for rank, own in ((4, small), (8, other))]
+    root = write_scored_runs(tmp_path / "results", runs)
+    comparisons = compare(root)
+    pair = comparisons.between("full", "lora r8")
+    assert pair
+    assert pair.found.p < 0.05 < pair.corrected
+    assert not pair.differ
+    assert not comparisons.alike("full")
+    assert "is not significantly different from it" not in write_report(str(root), tmp_path / "report").page.read_text()
+
+
+def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
+    one, other = shuffled_scores(70, seed=1), shuffled_scores(60, seed=2)
+    runs = [(make_record("zero_shot", 0.5), other), (make_record("full", 0.6), one)]
+    alone = compare(write_scored_runs(tmp_path / "alone", runs)).pairs[0]
+    grouped = compare(
+        write_scored_runs(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N_REPORTED)])
+    ).pairs[0]
+    assert alone.found.test == "exact McNemar"
+    assert grouped.found.test == "cluster-robust t"
+    for name, unit in (("alone", "the item;"), ("grouped", "the 120 items have 6 of them;")):
+        assert unit in write_report(str(tmp_path / name), tmp_path / f"report-{name}").page.read_text()
+
+
+def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:
+    runs = [(make_record("lora", 0.6, rank=8, seed=seed), shuffled_scores(72, seed=seed)) for seed in range(3)]
+    runs.append((make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)))
+    comparisons = compare(write_scored_runs(tmp_path, runs))
+    assert [cell.seeds for cell in comparisons.cells] == [3, 1]
+    assert comparisons.cells[0].scores.shape == (3, N_REPORTED)
+    assert comparisons.pairs[0].found.value == pytest.approx(np.mean([72, 72, 72]) / N_REPORTED - 36 / N_REPORTED)
+    assert "seeds" in comparisons.pairs[0].found.test
+
+
+def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_path: Path) -> None:
+    root = write_three_methods(tmp_path / "results")
+    for stored in load_records(str(root)):
+        path = stored.folder / PREDICTIONS_FILE
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for line in lines:
+            line["prompt"] = f"<|im_start|>user\nWhich queue for {line['id']}?<|im_end|>\n<|im_start|>assistant\n"
+            line["completion"] = f"{stored.record.method} says <b>`{line['score']}`</b> | {'x' * 100_000}"
+            line["evidence"] = ["doc-7"]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = write_report(str(root), tmp_path / "report").page.read_text()
+    part = page.split("#### Item by item")[1].split("####")[0]
+    (row,) = table_rows(part, "lora r8")[:1]
+    assert [float(cell) for cell in row[1:]] == pytest.approx(
+        [92 / N_REPORTED, 4 / N_REPORTED, 0, 24 / N_REPORTED], abs=0.006
+    )
+    assert part.count("Which queue for test-") == 3
+    assert "<b>" not in part
+    assert "doc-7" in part
+    assert max(map(len, part.splitlines())) < 2000, "a completion of 100 kB is cut"
+    without = write_report(str(root), tmp_path / "without", examples=False).page.read_text()
+    assert "Item by item" in without
+    assert "Which queue" not in without
+
+
+def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> None:
+    write_three_methods(tmp_path / "results")
+    write_results(tmp_path / "results", make_record("rag", 0.5))
+    page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
+    assert "1 runs came without their predictions and are not compared." in page
+
+
+def test_the_seeds_of_a_method_are_one_row_with_the_interval_of_items_and_seeds(tmp_path: Path) -> None:
+    right = [60, 72, 84]
+    runs = [
+        (
+            make_record("lora", count / N_REPORTED, count / N_REPORTED, memory=900 + 10 * seed, rank=8, seed=seed),
+            shuffled_scores(count, seed=seed),
+        )
+        for seed, count in enumerate(right)
+    ]
+    (cohort,) = gather(load_records(str(write_scored_runs(tmp_path, runs))), [])
+    (row,) = cohort.rows
+    assert [run.record.seed for run in row.runs] == [0, 1, 2]
+    quality = row.record.quality
+    expected = interval_over_seeds([scores for _, scores in runs])
+    assert expected is not None
+    assert quality and (quality.value, quality.low, quality.high) == pytest.approx((0.6, expected.low, expected.high))
+    alone = interval_over_seeds([runs[1][1]])
+    assert alone is not None
+    assert expected.high - expected.low > 1.5 * (alone.high - alone.low), "seeds vary more than items here"
+    assert measures.training_memory(row.record) == 920 * MIB, "what a machine must have"
+
+
+def test_a_seed_that_did_not_end_well_is_a_row_of_its_own_and_in_no_mean(tmp_path: Path) -> None:
+    fine = [make_record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    diverged = make_record("lora", 0.0, rank=8, seed=2, status="diverged")
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *fine, diverged))), [])
+    assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 2)", 1)]
+    assert quality_of(cohort.rows[0]) == 0.5
+
+
+def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> None:
+    """Three seeds that are right on 40 items each and never on the same ones: a third of the items."""
+    apart = [[float(seed * 40 <= i < (seed + 1) * 40) for i in range(N_REPORTED)] for seed in range(3)]
+    runs = [(make_record("lora", 1 / 3, 0.3, rank=8, seed=seed), own) for seed, own in enumerate(apart)]
+    root = write_scored_runs(
+        tmp_path / "results", [*runs, (make_record("full", 0.8, 0.8), shuffled_scores(96, seed=1))]
+    )
+    page = write_report(str(root), tmp_path / "report", examples=False).page.read_text()
+    (row,) = table_rows(page.split("#### Item by item")[1].split("####")[0], "lora r8")
+    both, only_full, only_this, neither = map(float, row[1:])
+    assert both + only_this == pytest.approx(1 / 3, abs=0.01)
+    assert both + only_full == pytest.approx(0.8, abs=0.01)
+    assert both + only_full + only_this + neither == pytest.approx(1, abs=0.02)
+
+
+def test_a_figure_is_taken_from_the_seeds_in_which_nothing_disturbed_it(tmp_path: Path) -> None:
+    exact = make_record("lora", memory=900, rank=8, seed=0)
+    disturbed = make_record("lora", memory=1500, rank=8, seed=1, contaminated={"memory": ["swapped"]})
+    (cohort,) = gather(load_records(str(write_results(tmp_path, exact, disturbed))), [])
+    (row,) = cohort.rows
+    assert measures.training_memory(row.record) == 900 * MIB
+    assert not row.record.contaminated
+
+
+def test_of_seeds_made_on_other_hardware_only_the_quality_is_taken(tmp_path: Path) -> None:
+    """Also where the first seed was disturbed: a mean over two processors is a figure of neither."""
+    here = make_record("lora", 0.5, memory=900, rank=8, seconds=100, contaminated={"memory": ["swapped"]})
+    there = make_record("lora", 0.7, memory=1500, rank=8, seconds=400, seed=1)
+    there = revise(there, environment={"device": "CPU: another"}, retrieval={"index_seconds": 50.0})
+    here = revise(here, retrieval={"index_seconds": 5.0})
+    root = write_results(tmp_path, here, there)
+    (cohort,) = gather(load_records(str(root)), [])
+    (row,) = cohort.rows
+    assert quality_of(row) == 0.6
+    assert training_seconds(row.record) == 100 + 2 * 100
+    assert row.record.retrieval == Retrieval(index_seconds=5.0)
+    assert measures.training_memory(row.record) == 900 * MIB
+    assert row.record.contaminated == {"memory": ["swapped"]}
+    page = write_report(str(root), tmp_path / "report").page.read_text()
+    assert "Some seeds were run on CPU: another: of those only the quality is used." in page
+
+
+def test_a_rate_that_one_seed_chose_for_the_others_makes_no_other_method(tmp_path: Path) -> None:
+    tuned, taken = (
+        make_record("lora", rank=8, seed=seed, config={"training": {"learning_rate": rate}})
+        for seed, rate in ((0, [2e-4, 1e-3, 4e-5]), (1, 2e-4))
+    )
+    taken = revise(taken, training={"tried": None})
+    other = make_record("lora", rank=8, seed=2, config={"training": {"learning_rate": 5e-2}})
+    other = revise(other, training={"tried": None, "learning_rate": 5e-2})
+    (cohort,) = gather(load_records(str(write_results(tmp_path, tuned, taken, other))), [])
+    assert sorted(len(row.runs) for row in cohort.rows) == [1, 2]
+
+
+def test_a_run_that_was_started_again_takes_the_place_of_the_one_that_failed(tmp_path: Path) -> None:
+    fine = [make_record("lora", 0.5, rank=8, seed=seed) for seed in (0, 1)]
+    before = replace(make_record("lora", rank=8, seed=0, status="crashed"), run_id="before")
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *fine, before))), [])
+    assert [(row.name, len(row.runs)) for row in cohort.rows] == [("lora r8", 2), ("lora r8 (seed 0, run before)", 1)]
+
+
+def test_the_ends_of_an_interval_have_no_mean_over_seeds(tmp_path: Path) -> None:
+    kept = {"change": -0.02, "low": -0.04, "high": 0.0, "n": 60}
+    runs = [make_record("lora", 0.5, rank=8, seed=seed, retention=kept) for seed in (0, 1)]
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *runs))), [])
+    assert cohort.rows[0].record.retention == Retention(change=-0.02, n=60)
+
+
+def test_what_could_have_been_found_shares_its_level_among_the_pairs_as_the_verdicts_do(tmp_path: Path) -> None:
+    comparisons = compare(write_three_methods(tmp_path))
+    pair = comparisons.pairs[0]
+    assert comparisons.smallest_difference(pair) > 1.1 * pair.found.smallest_difference
+
+
+def test_where_every_item_says_the_same_no_smallest_difference_is_claimed(tmp_path: Path) -> None:
+    same = [
+        (make_record("full", 0.5, 0.5, memory=2600), shuffled_scores(60)),
+        (make_record("prefix", 0.5, 0.5), shuffled_scores(60)),
+    ]
+    page = write_report(str(write_scored_runs(tmp_path / "results", same)), tmp_path / "report").page.read_text()
+    assert "smallest detectable" not in page
+    assert "four times in five" not in page
+
+
+def test_examples_are_of_a_seed_that_has_kept_its_answers(tmp_path: Path) -> None:
+    runs = [(make_record("lora", 0.6, rank=8, seed=seed), shuffled_scores(72, seed=seed)) for seed in range(2)]
+    runs.append((make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)))
+    root = write_scored_runs(tmp_path / "results", runs)
+    for stored in load_records(str(root)):
+        if stored.record.method == "lora" and stored.record.seed == 0:
+            (stored.folder / PREDICTIONS_FILE).unlink()
+    assert "#### Item by item" in write_report(str(root), tmp_path / "report").page.read_text()
+
+
+def test_zero_shot_of_two_folders_is_compared_with_under_both_names(tmp_path: Path) -> None:
+    runs = [
+        (make_record("zero_shot", 0.3), shuffled_scores(36, seed=9)),
+        (make_record("full", 0.8), shuffled_scores(96, seed=1)),
+    ]
+    first = write_scored_runs(tmp_path / "first", runs)
+    second = write_scored_runs(
+        tmp_path / "second", [(replace(run, run_id=f"{run.run_id}-2"), right) for run, right in runs]
+    )
+    page = write_report([str(first), str(second)], tmp_path / "report").page.read_text()
+    (heading,) = [line for line in page.split("#### Which methods differ")[1].splitlines() if "minus" in line]
+    assert all(f"minus zero_shot (results={folder})" in heading.replace("\\", "") for folder in (first, second))
+
+
+def test_what_one_seed_measured_for_all_is_no_third_of_it(tmp_path: Path) -> None:
+    """One seed tries the rates and asks single requests, the others take its choice and are asked for quality alone."""
+    runs = [make_record("lora", 0.5, rank=8, seed=seed) for seed in range(3)]
+    runs = [
+        revise(
+            run,
+            training={"tuning_seconds": spent},
+            seconds={"training": 60.0 + spent, "latency": spent or 2e-5},
+        )
+        for run, spent in zip(runs, (120.0, 0.0, 0.0), strict=True)
+    ]
+    (cohort,) = gather(load_records(str(write_results(tmp_path, *runs))), [])
+    together = cohort.rows[0].record
+    assert together.training and together.training.tuning_seconds == 120
+    assert together.seconds == {"training": 100.0, "latency": 120.0}
+
+
+def test_a_difference_that_could_not_have_been_shown_is_not_given_in_points(tmp_path: Path) -> None:
+    """Not 'smallest detectable difference 221 points': scores lie between 0 and 1."""
+    runs = [
+        (make_record("full", 0.7, 0.7, seed=seed), shuffled_scores(right, seed=seed))
+        for seed, right in enumerate((50, 110))
+    ]
+    root = write_scored_runs(
+        tmp_path / "results", [*runs, (make_record("zero_shot", 0.3, 0.3), shuffled_scores(36, seed=9))]
+    )
+    page = write_report(str(root), tmp_path / "report").page.read_text()
+    assert "too little was measured to show any difference" in page
+    assert "smallest detectable" not in page
+
+
+def test_a_choice_that_rests_on_an_untuned_run_says_so(tmp_path: Path) -> None:
+    tuned = make_record("full", 0.8, 0.8)
+    one_rate = revise(tuned, training={"tried": None})
+    for name, run, said in (("tuned", tuned, False), ("untuned", one_rate, True)):
+        page = write_report(str(write_results(tmp_path / name, run)), tmp_path / f"{name}-report").page.read_text()
+        assert ("Its learning rate was not tuned." in page) == said
