@@ -12,6 +12,7 @@ likeliest tokens where they part. Four minutes on two cores.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import harness.sweep.preload  # noqa: F401  # isort: skip  (as runs have it)
@@ -56,7 +57,7 @@ def main() -> None:
 
 def scores(asked: Asked, base: loading.Base, encoder: Encoder, count: int) -> None:
     """Print how far both ways to score choices in float32 lie from float64, and how far they lie apart in float64."""
-    double = loading.load({**asked.settings("task=banking77").model, "dtype": "float64"}, None).model
+    double = loading.load(replace(asked.settings("task=banking77").model, dtype="float64"), None).model
     questions = []
     for text, example in asked.prompts("banking77", "zero_shot", count, LABELS):
         ids = encoder.tokenizer(text, add_special_tokens=False)["input_ids"]

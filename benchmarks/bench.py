@@ -363,7 +363,7 @@ def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
     pool = loaded.take("train", SIZE["max_train_examples"], 0)
     test = loaded.take("test", SIZE["max_eval_examples"])
     shown = bind(settings.context, loaded, pool, seed=0).demonstrations(test[0])
-    k = asked.settings(f"task={task}", "method=rag").context["k"]
+    k = asked.settings(f"task={task}", "method=rag").context.k
     for method, (label, context, rank) in CELLS.items():
         yield {
             "task": task,

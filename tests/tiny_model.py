@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.models.model_settings import ModelSettings
 from harness.settings import TrainingSettings
 
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "source": "random",
-    "shape": {
-        "model_type": "llama",
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 4096,
-        "initializer_range": 0.5,
-    },
-    "id": None,
-    "revision": None,
-    "path": None,
-    "dtype": "float32",
+SHAPE: dict[str, Any] = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 4096,
+    "initializer_range": 0.5,
 }
+TINY = ModelSettings("tiny", "random", shape=SHAPE)
 NF4 = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}
 LORA = {
     "_target_": "peft.LoraConfig",

@@ -94,10 +94,10 @@ def bind(
     if name == "instructed":
         return Context(name, instructions=task.instructions or "")
     if name == "few_shot":
-        k = settings.k
+        k = settings.shown
         return Context(name, choose=chooser(settings, k, task, pool, seed), k=k)
     if name == "rag":
-        k = settings.k
+        k = settings.shown
         index = Index.build(documents, settings, step)
         return Context(name, find=lambda example: index.search_for(example, k), index=index, k=k)
     if name == "oracle":

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from harness.errors import UserError
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Retriever = Literal["dense", "bm25", "hybrid"]
@@ -36,8 +38,8 @@ class ContextSettings:
     """What goes into the prompt (conf/context/)."""
 
     name: Literal[tuple(KNOBS)]  # type: ignore[valid-type]
-    k: Positive = 4
-    """Demonstrations of few_shot, passages of rag."""
+    k: Positive | None = None
+    """Demonstrations of few_shot, passages of rag; None in a context that shows neither."""
     selector: Literal["random", "nearest"] = "random"
     """How demonstrations are chosen."""
     balanced: bool = True
@@ -46,3 +48,10 @@ class ContextSettings:
     retriever: Retriever = "dense"
     index: IndexKind = "exact"
     chunk: Chunks = field(default_factory=Chunks)
+
+    @property
+    def shown(self) -> int:
+        """How many demonstrations or passages; UserError if that is not set."""
+        if self.k is None:
+            raise UserError(f"context.k=null: context={self.name} needs a number.")
+        return self.k

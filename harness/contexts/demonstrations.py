@@ -14,7 +14,7 @@ from harness.tasks.task import Example, Task
 
 def check_demonstrations(settings: ContextSettings, pool: Sequence[Example]) -> None:
     """Refuse more demonstrations than the labelled rows can give."""
-    k = settings.k
+    k = settings.shown
     if k + 1 > len(pool):
         raise UserError(
             f"context.k={k}: the pool of labelled training rows has {len(pool)}, and a row never sees itself, so at "

@@ -14,6 +14,7 @@ from harness.adaptation.peft_model import parameters, save
 from harness.adaptation.train import completion_loss, optimizer_class, train
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
+from harness.contexts.context_settings import ContextSettings
 from harness.errors import Diverged, UserError
 from harness.measurement.flops import Matrices
 from harness.measurement.meter import Meter, now
@@ -51,7 +52,7 @@ ADAPTATIONS = {
 @pytest.fixture
 def rows(colours: Path) -> tuple[Rows, Rows]:
     task = load_task(colours)
-    context = bind({"name": "zero_shot"}, task, (), seed=0)
+    context = bind(ContextSettings("zero_shot"), task, (), seed=0)
     encoder = Encoder(loading.load_tokenizer(TINY))
     return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]
 
@@ -187,7 +188,7 @@ def test_many_long_rows_are_padded_and_few_short_ones_are_not() -> None:
     ],
 )
 def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, Any], packs: bool) -> None:
-    assert keeps_rows_apart(loading.load({**TINY, "shape": shape}, None).model) is packs
+    assert keeps_rows_apart(loading.load(replace(TINY, shape=shape), None).model) is packs
 
 
 def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None:
@@ -214,7 +215,7 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
     (configured,) = compose.compositions(words)
     task = configured.load_task()
-    shown = bind({"name": "zero_shot"}, task, (), 0)
+    shown = bind(ContextSettings("zero_shot"), task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
     facts = learning_rate_search.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
     assert asked == [None, True]
@@ -231,7 +232,7 @@ def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
     task = load_task(colours)
     encoder = Encoder(loading.load_tokenizer(TINY))
     with pytest.raises(UserError, match=r"train-0 has \d+ tokens, more than training.max_length=20"):
-        Rows.encode(bind({"name": "zero_shot"}, task, (), 0), encoder, task.splits["train"], 20)
+        Rows.encode(bind(ContextSettings("zero_shot"), task, (), 0), encoder, task.splits["train"], 20)
 
 
 def test_adalora_moves_its_rank_budget_through_its_own_hook(rows: tuple[Rows, Rows]) -> None:
@@ -277,7 +278,7 @@ def test_no_second_of_a_search_is_counted_twice(colours: Path, tmp_path: Path) -
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
     (configured,) = compose.compositions([*words, "training.learning_rate=[1e-3,1e-2]", "training.epochs=1"])
     task, meter, began = configured.load_task(), Meter(), now()
-    shown = bind({"name": "zero_shot"}, task, (), 0)
+    shown = bind(ContextSettings("zero_shot"), task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
     adapted = learning_rate_search.adapt(configured, task, shown, pool, unseen, meter, Progress())
     assert sum(meter.spent.values()) <= now() - began

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import pytest
 
 from harness.contexts import retrieval_index
+from harness.contexts.context_settings import ContextSettings, IndexKind
 from harness.contexts.retrieval import Index, fused, ranking_quality
 from harness.embedding import load_embedder
 from harness.errors import UserError
 from harness.tasks.documents import Passage, in_chunks, read_documents
 
-SETTINGS: dict[str, Any] = {
-    "retriever": "dense",
-    "embedder": "all-minilm-l6-v2",
-    "index": "exact",
-    "chunk": {"tokens": None, "overlap": 0},
-}
+SETTINGS = ContextSettings("rag")
 SUBJECTS = ("ferries", "bread", "mountains", "violins", "tax law", "penguins")
 
 
@@ -28,18 +25,18 @@ def passages() -> list[Passage]:
     return [Passage(f"p{i}", "", f"Note {i:03d}: all about {SUBJECTS[i % 6]} and code Q{i:03d}.") for i in range(300)]
 
 
-@pytest.mark.parametrize("index", retrieval_index.INDEXES)
+@pytest.mark.parametrize("index", get_args(IndexKind))
 def test_every_index_finds_what_is_meant(passages: list[Passage], index: str) -> None:
-    built = Index.build(passages, {**SETTINGS, "index": index})
+    built = Index.build(passages, replace(SETTINGS, index=index))
     found = built.search("birds of the Antarctic", 5)
     assert len(found) == 5
     assert all("penguins" in passage.text for passage in found)
 
 
 def test_words_find_a_code_that_meaning_does_not(passages: list[Passage]) -> None:
-    lexical = Index.build(passages, {**SETTINGS, "retriever": "bm25"})
+    lexical = Index.build(passages, replace(SETTINGS, retriever="bm25"))
     assert lexical.search("what does Q123 say", 1)[0].id == "p123"
-    hybrid = Index.build(passages, {**SETTINGS, "retriever": "hybrid"})
+    hybrid = Index.build(passages, replace(SETTINGS, retriever="hybrid"))
     assert "p123" in {passage.id for passage in hybrid.search("what does Q123 say", 5)}
     assert len(lexical.search("zzz", 3)) == 3  # unknown words still give k passages
 
@@ -102,9 +99,3 @@ def test_chunks_overlap_and_leave_nothing_out() -> None:
     assert {w for some in words for w in some} >= {f"word{i}" for i in range(0, 200, 7)}
     with pytest.raises(UserError, match="overlap=50"):
         list(in_chunks(chunks, tokenizer, 50, 50))
-
-
-@pytest.mark.parametrize(("name", "value"), [("retriever", "psychic"), ("index", "annoy")])
-def test_an_unknown_setting_is_named(passages: list[Passage], name: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"context.{name}={value}: known are"):
-        Index.build(passages, {**SETTINGS, name: value})

@@ -1,6 +1,7 @@
 """Scoring and decoding against the plainest way to do the same."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import peft
@@ -13,7 +14,7 @@ from harness.inference.choices import Question, score_choices
 from harness.inference.generate import decode, generate
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
-from tests.tiny_model import NF4, TINY
+from tests.tiny_model import NF4, SHAPE, TINY
 
 
 def load_tiny() -> loading.Base:
@@ -94,7 +95,7 @@ PROMPTS = {
 
 def test_in_double_precision_the_two_ways_are_one() -> None:
     """So what they differ by otherwise is rounding."""
-    base = loading.load({**TINY, "dtype": "float64"}, None)
+    base = loading.load(replace(TINY, dtype="float64"), None)
     prompts = [prompt_of(base, text) for text in PROMPTS["very different lengths"]]
     for together, apart in zip(
         score_all(base, prompts, prefix_of(base, prompts)), score_all(base, prompts, None), strict=True
@@ -156,14 +157,14 @@ class Ending(Encoder):
 
 SHAPES = {
     "learned positions": {"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
-    "biased queries": {**TINY["shape"], "model_type": "qwen2"},
-    "no groups": {**TINY["shape"], "num_key_value_heads": 4},
+    "biased queries": {**SHAPE, "model_type": "qwen2"},
+    "no groups": {**SHAPE, "num_key_value_heads": 4},
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_other_architectures_share_a_prefix(shape: dict[str, Any]) -> None:
-    base = loading.load({**TINY, "shape": shape}, None)
+    base = loading.load(replace(TINY, shape=shape), None)
     prompts = [prompt_of(base, text) for text in PROMPTS["one is nearly the beginning of the next"]]
     prefix = prefix_of(base, prompts)
     for together, apart in zip(score_all(base, prompts, prefix), score_all(base, prompts, None), strict=True):
@@ -172,7 +173,7 @@ def test_other_architectures_share_a_prefix(shape: dict[str, Any]) -> None:
 
 
 FOREIGN = {
-    "sliding windows": {**TINY["shape"], "model_type": "mistral", "sliding_window": 16},
+    "sliding windows": {**SHAPE, "model_type": "mistral", "sliding_window": 16},
     "positions in the mask": {"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4},
     "no attention": {"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
 }
@@ -180,7 +181,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("shape", FOREIGN.values(), ids=FOREIGN.keys())
 def test_what_cannot_share_answers_all_the_same(shape: dict[str, Any]) -> None:
-    base = loading.load({**TINY, "shape": shape}, None)
+    base = loading.load(replace(TINY, shape=shape), None)
     prompts = [prompt_of(base, text) for text in PROMPTS["the same twice"]]
     assert SharedPrefix.of(base.model, prompts) is None
     expected = [

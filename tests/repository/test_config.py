@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from harness import catalogue, paths
 from harness.adaptation import peft_model
+from harness.contexts.context_settings import ContextSettings
 from harness.settings import Settings
 from harness.sweep.compose import register
 
@@ -55,15 +56,15 @@ def test_every_file_of_a_group_composes(kind: str, composed: Any) -> None:
 
 def test_a_group_on_the_command_line_wins_over_the_method(composed: Any) -> None:
     settings = composed("method=lora", "context=rag", "context.k=5", "adaptation.peft.r=16")
-    assert (settings.context["name"], settings.context["k"]) == ("rag", 5)
+    assert (settings.context.name, settings.context.k) == ("rag", 5)
     assert (settings.adaptation.rank, settings.adaptation.peft["lora_alpha"]) == (16, 32)
-    assert settings.train_context == {"name": "zero_shot"}
+    assert settings.train_context == ContextSettings("zero_shot")
 
 
 def test_rag_lora_trains_in_the_context_it_is_asked_in(composed: Any) -> None:
     settings = composed("method=rag_lora", "context.k=2")
     assert settings.train_context == settings.context
-    assert settings.context["k"] == 2
+    assert settings.context.k == 2
 
 
 @pytest.mark.parametrize(

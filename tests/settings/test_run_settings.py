@@ -1,14 +1,16 @@
 """A run's identity: what can change its outcome and nothing else."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.errors import UserError
 from harness.settings import Settings, run_settings
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
-from tests.tiny_model import TINY
+from tests.tiny_model import SHAPE
 
 LORA = {"_target_": "peft.LoraConfig", "r": 8}
 
@@ -18,13 +20,15 @@ def task(colours: Path) -> Task:
     return load_task(colours)
 
 
-def make_settings(trains: bool = False, context: str = "zero_shot", k: int | None = None, **changes: Any) -> Settings:
+def make_settings(
+    trains: bool = False, context: str | dict[str, Any] = "zero_shot", k: int | None = None, **changes: Any
+) -> Settings:
     config = {
         "task": {"name": "colours", "path": None, "source": {"path": None}},
-        "model": TINY,
+        "model": {"name": "tiny", "source": "random", "shape": SHAPE, "path": None, "dtype": "float32"},
         "method": "m",
         "experiment": None,
-        "context": {"name": context} | ({"k": k} if k else {}),
+        "context": context if isinstance(context, dict) else {"name": context} | ({"k": k} if k else {}),
         "train_context": {"name": "zero_shot"},
         "adaptation": {"quantization": None, "peft": LORA if trains else None, "initialise": None},
         "training": {"name": "sft", "learning_rate": 1e-3} if trains else {"name": None},
@@ -107,3 +111,24 @@ def test_other_rows_make_another_run(task: Task, colours: Path) -> None:
 def test_the_parts_name_the_adaptation(quantization: Any, peft: str | None, trains: bool, name: str) -> None:
     parts = {"quantization": quantization, "peft": {"_target_": peft} if peft else None, "initialise": None}
     assert make_settings(trains, adaptation=parts).adaptation.name == name
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"context": {"name": "few_shot", "k": 2, "selector": "best"}},
+            "context.selector='best': expected one of nearest, random",
+        ),
+        ({"context": {"name": "few_shot", "k": 0}}, "context.k=0: expected a whole number of at least 1"),
+        ({"context": {"name": "rag", "retriever": "psychic"}}, "context.retriever='psychic': expected one of"),
+        ({"context": {"name": "rag", "index": "annoy"}}, "context.index='annoy': expected one of exact, hnsw, ivf"),
+        ({"train_context": {"name": "rags"}}, "train_context.name='rags': expected one of"),
+        ({"model": {"name": "m", "source": "disk"}}, "model.source='disk': expected one of gguf_package, hub, local"),
+        ({"model": {"name": "m", "source": "hub", "dtype": "int3"}}, "model.dtype='int3': expected one of"),
+        ({"task": {"name": 3}}, "task.name=3: expected text"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_loaded(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        make_settings(**changes)

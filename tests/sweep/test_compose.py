@@ -58,9 +58,9 @@ def test_any_path_can_be_typed(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (made,) = compositions(["task=folder", f"task.path={folder}", f"results={folder}"])
-    assert (made.task["path"], made.results) == (str(folder), folder)
+    assert (made.task.path, made.results) == (str(folder), folder)
 
 
 def test_paths_can_be_swept() -> None:
     made = compositions(["-m", "task=folder", "task.path=/data/one,/data/two"])
-    assert [settings.task["path"] for settings in made] == ["/data/one", "/data/two"]
+    assert [settings.task.path for settings in made] == ["/data/one", "/data/two"]
