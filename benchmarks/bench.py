@@ -362,7 +362,7 @@ def cells(asked: Asked, task: str) -> Iterator[dict[str, Any]]:
     loaded = settings.load_task()
     pool = loaded.take("train", SIZE["max_train_examples"], 0)
     test = loaded.take("test", SIZE["max_eval_examples"])
-    shown = bind(settings.context, loaded, pool, seed=0).demonstrations(test[0])
+    shown = bind(settings.context, loaded, pool, seed=0).gather(test[0]).demonstrations
     k = asked.settings(f"task={task}", "method=rag").context.k
     for method, (label, context, rank) in CELLS.items():
         yield {

@@ -100,7 +100,7 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             trimmed_items=sum(prediction.demonstrations_left_out > 0 for prediction in predictions),
             peak_memory_bytes=meter.headline("infer"),
         ),
-        retrieval=retrieval(context, test, timed.retrieval_ms),
+        retrieval=retrieval(context, test, predictions, timed.retrieval_ms),
         retention=forgotten,
         memory=meter.memory(),
         seconds=meter.seconds(now() - began),

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contexts.context import Context, Messages
+from harness.contexts.context import Context, Material, Messages
+from harness.tasks.documents import Passage
 from harness.tasks.task import Example
 
 
@@ -21,6 +22,8 @@ class Prompt:
     ids: list[int]
     left_out: int
     """Demonstrations that the model's window had no room for."""
+    passages: tuple[Passage, ...] = ()
+    """In the prompt."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,20 @@ class Encoder:
         templated = bool(self.tokenizer.chat_template)
         return list(self.tokenizer(text, add_special_tokens=not templated)["input_ids"])
 
-    def fit(self, context: Context, example: Example, most: int) -> Prompt:
+    def fit(self, context: Context, example: Example, most: int, material: Material | None = None) -> Prompt:
         """An example's prompt in a context, with as many of its demonstrations as `most` tokens hold, the last ones.
 
-        Longer than `most` only where it has no demonstrations left to leave out.
+        Longer than `most` only if it has no demonstrations left to leave out. material: what was gathered for the
+        example, if that was done already.
         """
-        wanted = len(context.demonstrations(example))
+        material = context.gather(example) if material is None else material
+        wanted = len(material.demonstrations)
         for shown in range(wanted, -1, -1):
-            text = self.text(context.render(example, shown))
+            text = self.text(context.render(example, material, shown))
             ids = self._ids(text)
             if len(ids) <= most:
                 break
-        return Prompt(text, ids, wanted - shown)
+        return Prompt(text, ids, wanted - shown, material.passages)
 
     def completion(self, answer: str) -> list[int]:
         """Token ids of an answer and the end of the turn."""

@@ -9,11 +9,11 @@ Training and evaluation call the same `render`. It never shows an example its ow
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.contexts.context_settings import ContextSettings
 from harness.contexts.demonstrations import chooser
-from harness.contexts.retrieval import Index, ranking_quality
+from harness.contexts.retrieval import Index
 from harness.contexts.retrieval_index import Step
 from harness.errors import NotApplicable, UserError
 from harness.tasks.documents import Passage
@@ -23,57 +23,47 @@ Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
+class Material:
+    """What is shown beside a question."""
+
+    demonstrations: tuple[Example, ...] = ()
+    """Worked examples, in the order in which they are shown; never the question itself."""
+    passages: tuple[Passage, ...] = ()
+    """Best first."""
+
+
+@dataclass(frozen=True)
 class Context:
     """Instructions, demonstrations and passages around a question; each of them may be absent."""
 
     name: str
     instructions: str = ""
     choose: Callable[[Example], Sequence[Example]] | None = None
-    """Demonstrations for a question, never the example itself, in the order in which they are shown."""
+    """Demonstrations for a question."""
     find: Callable[[Example], Sequence[Passage]] | None = None
-    """Passages for a question, best first."""
+    """Passages for a question."""
     index: Index | None = None
     k: int = 0
-    _chosen: dict[str, tuple[Example, ...]] = field(default_factory=dict, repr=False)
-    _found: dict[str, tuple[Passage, ...]] = field(default_factory=dict, repr=False)
 
-    def render(self, example: Example, most: int | None = None) -> Messages:
-        """The chat turns that ask for an example's answer, with at most `most` demonstrations, the last ones."""
+    def gather(self, example: Example) -> Material:
+        """Choose the demonstrations and find the passages for a question."""
+        return Material(
+            tuple(self.choose(example)) if self.choose else (), tuple(self.find(example)) if self.find else ()
+        )
+
+    def render(self, example: Example, material: Material | None = None, most: int | None = None) -> Messages:
+        """The chat turns that ask for an example's answer.
+
+        material: what was gathered for it, if that was done already. most: how many demonstrations to show, the last
+        ones; None: all.
+        """
+        material = self.gather(example) if material is None else material
         messages: Messages = []
-        shown = self.demonstrations(example)
+        shown = material.demonstrations
         for demonstration in shown if most is None else shown[len(shown) - min(most, len(shown)) :]:
             messages += [_user(demonstration.prompt), {"role": "assistant", "content": demonstration.answer}]
-        parts = [self.instructions, _as_text(self.passages(example)), example.prompt]
+        parts = [self.instructions, _as_text(material.passages), example.prompt]
         return [*messages, _user("\n\n".join(part for part in parts if part))]
-
-    def demonstrations(self, example: Example) -> tuple[Example, ...]:
-        """The worked examples before a question, chosen once."""
-        if self.choose is None:
-            return ()
-        if example.id not in self._chosen:
-            self._chosen[example.id] = tuple(self.choose(example))
-        return self._chosen[example.id]
-
-    def passages(self, example: Example) -> tuple[Passage, ...]:
-        """The passages that an example's prompt shows, found once."""
-        if self.find is None:
-            return ()
-        if example.id not in self._found:
-            self._found[example.id] = tuple(self.find(example))
-        return self._found[example.id]
-
-    def forget(self) -> None:
-        """Find passages and choose demonstrations anew: latency counts both."""
-        self._found.clear()
-        self._chosen.clear()
-
-    def ranking_quality(self, examples: Sequence[Example]) -> dict[str, float] | None:
-        """Mean recall, reciprocal rank and nDCG of what is shown; None where no example names its gold passage."""
-        known = [example for example in examples if example.evidence]
-        if self.find is None or not known:
-            return None
-        each = [ranking_quality([p.document for p in self.passages(e)], e.evidence) for e in known]
-        return {name: sum(one[name] for one in each) / len(each) for name in each[0]}
 
 
 def bind(

@@ -7,14 +7,13 @@ index.search("When does the Ormen sail?", k=3)     # the three best passages, be
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from harness.contexts.context_settings import ContextSettings
 from harness.contexts.retrieval_index import Dense, Lexical, Ranking, Step, kept
 from harness.embedding import Embedder
-from harness.tasks.documents import Passage, in_chunks
+from harness.tasks.documents import Passage, document_of, in_chunks
 from harness.tasks.task import Example
 
 _RRF = 60  # the constant of reciprocal rank fusion (Cormack et al. 2009)
@@ -31,8 +30,6 @@ class Index:
     """To embed the corpus and build the index, when it was built; the embedder's own loading left out."""
     cached: bool
     """Whether it was built by an earlier run."""
-    search_seconds: list[float] = field(default_factory=list)
-    """One figure a search, embedding the query included."""
 
     @classmethod
     def build(cls, passages: Sequence[Passage], settings: ContextSettings, step: Step = lambda *_: None) -> Index:
@@ -55,14 +52,12 @@ class Index:
 
     def search(self, query: str, k: int) -> list[Passage]:
         """The k best passages, best first."""
-        start = time.perf_counter()
         k = min(k, len(self.passages))
         if len(self.rankings) == 1:
             rows = self.rankings[0].search(query, k)
         else:
             deep = min(_DEPTH * k, len(self.passages))
             rows = fused([ranking.search(query, deep) for ranking in self.rankings])[:k]
-        self.search_seconds.append(time.perf_counter() - start)
         return [self.passages[row] for row in rows]
 
     def search_for(self, example: Example, k: int) -> list[Passage]:
@@ -93,6 +88,16 @@ def ranking_quality(found: Sequence[str], gold: Sequence[str]) -> dict[str, floa
         "mrr": 1 / hits[0] if hits else 0.0,
         "ndcg": sum(1 / math.log2(1 + rank) for rank in hits) / ideal if ideal else 0.0,
     }
+
+
+def mean_ranking_quality(found: Mapping[str, Sequence[str]], examples: Sequence[Example]) -> dict[str, float]:
+    """Mean recall, reciprocal rank and nDCG of what was found for examples that name their gold passages; else empty.
+
+    found: ids of passages by the example's id, best first.
+    """
+    known = [example for example in examples if example.evidence]
+    each = [ranking_quality([document_of(id) for id in found[e.id]], e.evidence) for e in known]
+    return {name: sum(one[name] for one in each) / len(each) for name in each[0]} if each else {}
 
 
 def gives_away(passage: Passage, example: Example) -> bool:

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from harness.contexts.chat_format import Encoder, Prompt
-from harness.contexts.context import Context
+from harness.contexts.context import Context, Material
+from harness.contexts.retrieval import mean_ranking_quality
 from harness.inference import generate
 from harness.inference.choices import Question, score_choices
 from harness.inference.shared_prefix import SharedPrefix
@@ -54,9 +55,10 @@ class Respondent:
     def judge(self) -> Judge:
         return scorer(self.task)
 
-    def prompt(self, example: Example) -> Prompt:
+    def prompt(self, example: Example, material: Material | None = None) -> Prompt:
+        """A question as the model reads it; material: what was gathered for it, if that was done already."""
         most = max(self.task.max_new_tokens, self.measure.fixed_tokens or 0)
-        return self.encoder.fit(self.context, example, self.longest - most)
+        return self.encoder.fit(self.context, example, self.longest - most, material)
 
     @property
     def longest(self) -> int:
@@ -78,7 +80,7 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
         scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
     predictions = []
     for example in examples:
-        asked = _asked(respondent, example, prompts[example.id])
+        asked = _asked(example, prompts[example.id])
         if example.id in scored.found:
             judged = _judge_choice(respondent, example, asked, scored.found[example.id], said.found.get(example.id))
             predictions.append(replace(judged, milliseconds=scored.milliseconds))
@@ -139,12 +141,12 @@ def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> Share
     return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
-def _asked(respondent: Respondent, example: Example, prompt: Prompt) -> Prediction:
+def _asked(example: Example, prompt: Prompt) -> Prediction:
     """What a prediction says of its question; the answer is still to come."""
     return Prediction(
         id=example.id,
         prompt=prompt.text,
-        evidence=tuple(passage.id for passage in respondent.context.passages(example)),
+        evidence=tuple(passage.id for passage in prompt.passages),
         prompt_tokens=len(prompt.ids),
         demonstrations_left_out=prompt.left_out,
         slice=example.slice,
@@ -222,11 +224,13 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def retrieval(context: Context, examples: Sequence[Example], latency_ms: Summary | None) -> Retrieval | None:
+def retrieval(
+    context: Context, examples: Sequence[Example], predictions: Predictions, latency_ms: Summary | None
+) -> Retrieval | None:
     """How well passages were found: recall of the gold ones among k, where they stood, and what finding them cost."""
     if context.index is None:
         return None
-    found = context.ranking_quality(examples) or {}
+    found = mean_ranking_quality({prediction.id: prediction.evidence for prediction in predictions}, examples)
     return Retrieval(
         k=context.k,
         recall=found.get("recall"),

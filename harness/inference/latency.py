@@ -33,19 +33,17 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
     if not how.latency_requests:
         return Timed(Requests())
     for example in _requested(examples, how.warmup_requests):
-        _request(respondent, example)
-    index = respondent.context.index
-    searched = len(index.search_seconds) if index else 0
-    asked = [_timed(respondent, example) for example in _requested(examples, how.latency_requests)]
+        _timed(respondent, example)
+    timed = [_timed(respondent, example) for example in _requested(examples, how.latency_requests)]
     choice = respondent.task.kind == "choice"
     return Timed(
         Requests(
-            summary([whole for whole, _, _ in asked]),
-            None if choice else summary([first for _, first, _ in asked]),
-            None if choice else summary([each for _, _, each in asked if each is not None]),
+            summary([one.whole for one in timed]),
+            None if choice else summary([one.first_token for one in timed]),
+            None if choice else summary([one.per_token for one in timed if one.per_token is not None]),
         ),
         _fixed(respondent, examples) if how.fixed_tokens and how.fixed_requests else None,
-        summary([1000 * seconds for seconds in index.search_seconds[searched:]]) if index else None,
+        summary([one.gathering for one in timed]) if respondent.context.index else None,
     )
 
 
@@ -63,7 +61,7 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> Prefix
     if prefix is None:
         return None
     asked = _requested(examples, requests)
-    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix)[0] for one in asked]))
+    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix).whole for one in asked]))
 
 
 def _requested(examples: Sequence[Example], count: int) -> list[Example]:
@@ -72,37 +70,49 @@ def _requested(examples: Sequence[Example], count: int) -> list[Example]:
 
 def _fixed(respondent: Respondent, examples: Sequence[Example]) -> Requests:
     tokens = respondent.measure.fixed_tokens
-    asked = [_timed(respondent, e, tokens) for e in _requested(examples, respondent.measure.fixed_requests)]
-    further = [each for _, _, each in asked if each is not None]
-    whole, first = [times[0] for times in asked], [times[1] for times in asked]
-    return Requests(summary(whole), summary(first), summary(further), tokens)
+    timed = [_timed(respondent, one, tokens) for one in _requested(examples, respondent.measure.fixed_requests)]
+    return Requests(
+        summary([one.whole for one in timed]),
+        summary([one.first_token for one in timed]),
+        summary([one.per_token for one in timed if one.per_token is not None]),
+        tokens,
+    )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """Milliseconds of one request as a server would have it."""
+
+    gathering: float
+    """Until its passages are found and its demonstrations chosen."""
+    first_token: float
+    whole: float
+    per_token: float | None
+    """Of each token after the first; None if there is none."""
 
 
 def _timed(
     respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
-) -> tuple[float, float, float | None]:
-    """Milliseconds of one request as a server would have it: whole, to the first token, and of each further token."""
-    respondent.context.forget()
+) -> _Request:
+    """Answer one question from scratch, by the clock."""
     began = now()
-    before, decoded = _request(respondent, example, fixed_tokens, prefix)
-    whole = now() - began
-    further = len(decoded.ids) - 1
-    each = 1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None
-    respondent.progress.step("latency", 0, 0)
-    return 1000 * whole, 1000 * (before + decoded.first_token_seconds), each
-
-
-def _request(
-    respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
-) -> tuple[float, generate.Decoded]:
-    """Answer one question; seconds until the model begins, and what it said."""
-    began = now()
-    prompt = respondent.prompt(example)
+    material = respondent.context.gather(example)
+    gathered = now()
+    prompt = respondent.prompt(example, material)
     choices = [] if fixed_tokens else [respondent.encoder.completion(choice) for choice in example.choices]
-    before = now() - began
     end = None if fixed_tokens else respondent.encoder.end_of_turn
     most = fixed_tokens or respondent.task.max_new_tokens
-    return before, generate.decode(respondent.model, prompt.ids, end, most, choices, prefix)
+    asked = now()
+    decoded = generate.decode(respondent.model, prompt.ids, end, most, choices, prefix)
+    ended = now()
+    further = len(decoded.ids) - 1
+    respondent.progress.step("latency", 0, 0)
+    return _Request(
+        1000 * (gathered - began),
+        1000 * (asked - began + decoded.first_token_seconds),
+        1000 * (ended - began),
+        1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None,
+    )
 
 
 def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> Merged:

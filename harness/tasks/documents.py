@@ -30,13 +30,18 @@ class Passage:
     @property
     def document(self) -> str:
         """The id of the document that a chunk was cut from; a whole document's own."""
-        name, cut, number = self.id.rpartition(_PART)
-        return name if cut and number.isdigit() else self.id
+        return document_of(self.id)
 
     @property
     def shown(self) -> str:
         """Title and text, as a prompt shows them and as they are searched."""
         return f"{self.title}: {self.text}" if self.title else self.text
+
+
+def document_of(id: str) -> str:
+    """The id of the document that a passage was cut from; a whole document's own."""
+    name, cut, number = id.rpartition(_PART)
+    return name if cut and number.isdigit() else id
 
 
 def read_documents(folder: Path) -> list[dict[str, str]]:

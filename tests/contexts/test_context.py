@@ -9,7 +9,7 @@ import pytest
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
 from harness.contexts.context_settings import ContextSettings
-from harness.contexts.retrieval import gives_away
+from harness.contexts.retrieval import gives_away, mean_ranking_quality
 from harness.errors import NotApplicable, UserError
 from harness.models.loading import load_tokenizer
 from harness.tasks.definition import load_task
@@ -66,11 +66,12 @@ def test_instructions_come_before_the_question(task: Task) -> None:
 def test_retrieval_finds_the_passage_and_counts_recall(task: Task) -> None:
     context = bind(replace(RAG, k=1), task, (), seed=0)
     rows = task.splits["test"]
-    assert [context.passages(row)[0].id for row in rows] == [row.evidence[0] for row in rows]
-    assert context.ranking_quality(rows) == {"recall": 1.0, "mrr": 1.0, "ndcg": 1.0}
+    found = {row.id: [passage.id for passage in context.gather(row).passages] for row in rows}
+    assert [found[row.id][0] for row in rows] == [row.evidence[0] for row in rows]
+    assert mean_ranking_quality(found, rows) == {"recall": 1.0, "mrr": 1.0, "ndcg": 1.0}
     wrong = [replace(row, evidence=("doc-none",)) for row in rows[:3]]
-    halved = context.ranking_quality([*wrong, *rows[3:]])
-    assert halved is not None and halved["recall"] == 0.5
+    assert mean_ranking_quality(found, [*wrong, *rows[3:]])["recall"] == 0.5
+    assert mean_ranking_quality(found, [replace(row, evidence=()) for row in rows]) == {}
 
 
 def test_a_passage_that_holds_question_and_answer_is_left_out(task: Task, colours: Path) -> None:
@@ -80,8 +81,8 @@ def test_a_passage_that_holds_question_and_answer_is_left_out(task: Task, colour
     context = bind(RAG, load_task(colours), (), seed=0)
     assert context.index is not None
     assert "faq" in {passage.id for passage in context.index.search(row.query, 2)}  # it would have been found
-    assert "faq" not in {passage.id for passage in context.passages(row)}
-    assert len(context.passages(row)) == 2
+    assert "faq" not in {passage.id for passage in context.gather(row).passages}
+    assert len(context.gather(row).passages) == 2
 
 
 def test_evidence_alone_does_not_give_a_row_away(task: Task) -> None:
@@ -92,7 +93,7 @@ def test_evidence_alone_does_not_give_a_row_away(task: Task) -> None:
 
 def test_oracle_shows_the_gold_passage_only(task: Task) -> None:
     context = bind(ContextSettings("oracle"), task, (), seed=0)
-    assert [p.id for p in context.passages(task.splits["test"][1])] == ["doc-1"]
+    assert [p.id for p in context.gather(task.splits["test"][1]).passages] == ["doc-1"]
 
 
 @pytest.mark.parametrize("name", ["rag", "oracle"])
@@ -105,7 +106,7 @@ def test_a_task_without_documents_has_no_such_cell(colours: Path, name: str) -> 
 def test_balanced_demonstrations_take_the_labels_in_turn(task: Task) -> None:
     for seed in range(5):
         context = bind(replace(FEW, k=6, balanced=True), task, task.splits["train"], seed)
-        shown = [d.answer for d in context.demonstrations(task.splits["test"][0])]
+        shown = [d.answer for d in context.gather(task.splits["test"][0]).demonstrations]
         assert sorted(shown[:3]) == sorted(shown[3:]) == ["blue", "green", "red"]
 
 
@@ -113,9 +114,9 @@ def test_the_nearest_demonstrations_stand_next_to_the_question(task: Task) -> No
     pool = task.splits["train"]
     context = bind(replace(FEW, k=4, selector="nearest"), task, pool, seed=0)
     asked = replace(task.splits["test"][0], query=pool[7].query, id="copy")
-    assert context.demonstrations(asked)[-1].id == pool[7].id
-    assert pool[7].id not in {d.id for d in context.demonstrations(pool[7])}
-    assert len(context.demonstrations(pool[7])) == 4
+    assert context.gather(asked).demonstrations[-1].id == pool[7].id
+    assert pool[7].id not in {d.id for d in context.gather(pool[7]).demonstrations}
+    assert len(context.gather(pool[7]).demonstrations) == 4
 
 
 def test_demonstrations_that_do_not_fit_are_left_out_from_the_front_and_counted(task: Task) -> None:
@@ -125,6 +126,6 @@ def test_demonstrations_that_do_not_fit_are_left_out_from_the_front_and_counted(
     assert whole.left_out == 0
     tight = encoder.fit(context, row, len(whole.ids) - 1)
     assert tight.left_out == 1
-    assert context.demonstrations(row)[-1].prompt in tight.text
-    assert context.demonstrations(row)[0].prompt not in tight.text
+    assert context.gather(row).demonstrations[-1].prompt in tight.text
+    assert context.gather(row).demonstrations[0].prompt not in tight.text
     assert encoder.fit(context, row, 1).left_out == 5  # and the question stays, too long or not
