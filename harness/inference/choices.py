@@ -51,8 +51,8 @@ def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int])
             ids = torch.tensor([[*questions[i].prompt, *choice[:-1]]], device=model.device)
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), logits_to_keep=len(choice)).logits
             logits = at_least_single(logits[0])
-            said = logits.gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
-            scores.append(float((said - logits.logsumexp(-1)).sum()))
+            of_choice = logits.gather(1, torch.tensor(choice, device=ids.device)[:, None])[:, 0]
+            scores.append(float((of_choice - logits.logsumexp(-1)).sum()))
         yield i, scores
 
 
@@ -60,48 +60,50 @@ def _score_together(
     prefix: SharedPrefix, questions: Sequence[Question], left: Sequence[int], tokens: int
 ) -> Iterator[tuple[int, list[float]]]:
     """Questions side by side, prompt and tree of choices in one row, those of similar length together."""
-    rests = {i: prefix.rest(questions[i].prompt) for i in left}
+    prompt_ends = {i: prefix.rest(questions[i].prompt) for i in left}
     trees = {i: _tree(tuple(map(tuple, questions[i].choices))) for i in left}
-    sizes = {i: len(rests[i]) + len(trees[i].tokens) for i in left}
-    for some in _batches(sorted(left, key=lambda i: sizes[i], reverse=True), sizes, tokens):
-        rows, branched = _trees_in_rows(prefix, [rests[i] for i in some], [trees[i] for i in some])
-        logits = at_least_single(prefix.read(rows, logits=1 + branched))
-        totals = logits.logsumexp(-1)
-        for row, i in enumerate(some):
-            columns, said = trees[i].predicted
-            found = (logits[row, columns, said] - totals[row, columns]).tolist()
-            yield i, [sum(found[start:stop]) for start, stop in trees[i].spans]
+    sizes = {i: len(prompt_ends[i]) + len(trees[i].tokens) for i in left}
+    for batch in _batches(sorted(left, key=lambda i: sizes[i], reverse=True), sizes, tokens):
+        # 1. One row a question; the logits of the prompt's last token and of all nodes.
+        rows, columns = _trees_in_rows(prefix, [prompt_ends[i] for i in batch], [trees[i] for i in batch])
+        logits = at_least_single(prefix.read(rows, logits=1 + columns))
+        log_totals = logits.logsumexp(-1)
+        for row, i in enumerate(batch):
+            # 2. log p of every token that some choice has at some place, then their sum over each choice.
+            places, token_ids = trees[i].predicted
+            log_p = (logits[row, places, token_ids] - log_totals[row, places]).tolist()
+            yield i, [sum(log_p[start:stop]) for start, stop in trees[i].spans]
 
 
 def _batches(order: Sequence[int], sizes: dict[int, int], tokens: int) -> Iterator[list[int]]:
     """Consecutive indices whose rows, padded to the first and longest, hold at most so many tokens; at least one."""
-    some: list[int] = []
+    batch: list[int] = []
     for i in order:
-        if some and (len(some) + 1) * sizes[some[0]] > tokens:
-            yield some
-            some = []
-        some.append(i)
-    if some:
-        yield some
+        if batch and (len(batch) + 1) * sizes[batch[0]] > tokens:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
 
 
-def _trees_in_rows(prefix: SharedPrefix, rests: Sequence[Sequence[int]], trees: Sequence[_Tree]) -> tuple[Rows, int]:
+def _trees_in_rows(prefix: SharedPrefix, prompts: Sequence[Sequence[int]], trees: Sequence[_Tree]) -> tuple[Rows, int]:
     """Each prompt's own tokens, padded on the left so that all end in one column, and after it its tree of choices.
 
     Returns the rows and the columns that the trees take.
     """
-    stem, crown = max(map(len, rests)), max(len(tree.tokens) for tree in trees)
-    shape = len(rests), stem + crown
+    stem, crown = max(map(len, prompts)), max(len(tree.tokens) for tree in trees)
+    shape = len(prompts), stem + crown
     tokens, depths = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.long)
-    seen = torch.eye(stem + crown, dtype=torch.bool).repeat(len(rests), 1, 1)
+    seen = torch.eye(stem + crown, dtype=torch.bool).repeat(len(prompts), 1, 1)
     causal = torch.ones(stem, stem, dtype=torch.bool).tril()
-    for row, (rest, tree) in enumerate(zip(rests, trees, strict=True)):
-        begin, end = stem - len(rest), stem + len(tree.tokens)
-        tokens[row, begin:end] = torch.tensor([*rest, *tree.tokens])
-        depths[row, begin:end] = torch.tensor([*range(len(rest)), *(len(rest) + depth for depth in tree.depths)])
-        seen[row, begin:stem, begin:stem] = causal[begin:, begin:]
-        seen[row, stem:end, begin:stem] = True
-        seen[row, stem:end, stem:end] = tree.seen
+    for row, (prompt, tree) in enumerate(zip(prompts, trees, strict=True)):
+        begin, end = stem - len(prompt), stem + len(tree.tokens)
+        tokens[row, begin:end] = torch.tensor([*prompt, *tree.tokens])
+        depths[row, begin:end] = torch.tensor([*range(len(prompt)), *(len(prompt) + depth for depth in tree.depths)])
+        seen[row, begin:stem, begin:stem] = causal[begin:, begin:]  # the prompt sees what came before in it
+        seen[row, stem:end, begin:stem] = True  # a node sees the whole prompt
+        seen[row, stem:end, stem:end] = tree.seen  # and its ancestors
     return Rows(tokens.to(prefix.device), depths.to(prefix.device), additive(seen, prefix)), crown
 
 
@@ -122,28 +124,30 @@ class _Tree:
 
 @functools.lru_cache(maxsize=1024)
 def _tree(sequences: tuple[tuple[int, ...], ...]) -> _Tree:
-    nodes: dict[tuple[int, int], int] = {}
-    # by its parent (-1 the root) and its token
+    """A sequence walks down from the root; where its next token has no node yet one is added."""
     tokens: list[int] = []
-    depths, parents = [], []
-    said: list[int] = []
-    columns, spans = [], []
+    depths: list[int] = []
+    parents: list[int] = []
+    node_of: dict[tuple[int, int], int] = {}  # by parent (-1: the root) and token
+    columns: list[int] = []
+    predicted: list[int] = []
+    spans = []
     for sequence in sequences:
-        at, begun = -1, len(said)
+        node, start = -1, len(predicted)
         for depth, token in enumerate(sequence):
-            columns.append(at + 1)
-            said.append(token)
+            columns.append(node + 1)
+            predicted.append(token)
             if depth == len(sequence) - 1:
                 break
-            if (at, token) not in nodes:
-                nodes[at, token] = len(tokens)
+            if (node, token) not in node_of:
+                node_of[node, token] = len(tokens)
                 tokens.append(token)
                 depths.append(depth)
-                parents.append(at)
-            at = nodes[at, token]
-        spans.append((begun, len(said)))
+                parents.append(node)
+            node = node_of[node, token]
+        spans.append((start, len(predicted)))
     seen = torch.eye(len(tokens), dtype=torch.bool)
     for node, parent in enumerate(parents):
         if parent >= 0:
             seen[node] |= seen[parent]
-    return _Tree(tokens, depths, seen, (columns, said), spans)
+    return _Tree(tokens, depths, seen, (columns, predicted), spans)

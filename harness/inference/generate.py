@@ -112,35 +112,43 @@ class _Answer:
 def _generate_together(
     prefix: SharedPrefix, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, end: int, rows: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """Rows leave when their answer ends, and the prompts that wait take their places, the longest first."""
-    rests = {i: prefix.rest(prompts[i]) for i in left}
-    waiting = sorted(left, key=lambda i: len(rests[i]))
-    room = len(rests[waiting[-1]]) + most
-    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // room))
-    own = prefix.own(rows, room)
+    """Continuous batching: a row leaves when its answer ends, and prompts that wait take its place, the longest first.
+
+    Row r of the cache of keys and values belongs to `active[r]`; rows in use are always the first ones.
+    """
+    prompt_ends = {i: prefix.rest(prompts[i]) for i in left}
+    waiting = sorted(left, key=lambda i: len(prompt_ends[i]))
+    slots_per_row = len(prompt_ends[waiting[-1]]) + most
+    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // slots_per_row))
+    cache = prefix.own(rows, slots_per_row)
     active: list[_Answer] = []
     while waiting or active:
         free = rows - len(active)
+        # 1. Read new prompts if a quarter of the rows is free, since a step for few prompts costs nearly as much.
         if waiting and free and (free >= min(rows // 4, len(waiting)) or not active):
-            width = len(rests[waiting[-1]])
-            some = [waiting.pop() for _ in range(min(free, len(waiting), max(1, TOKENS[prefix.device.type] // width)))]
-            new = [_Answer(i, width - len(rests[i]), len(rests[i])) for i in some]
-            own.aim(slice(len(active), len(active) + len(new)), torch.arange(width).expand(len(new), width))
-            logits = prefix.read(plain_rows([rests[i] for i in some], prefix), own)
+            width = len(prompt_ends[waiting[-1]])
+            count = min(free, len(waiting), max(1, TOKENS[prefix.device.type] // width))
+            batch = [waiting.pop() for _ in range(count)]
+            stepping = [_Answer(i, width - len(prompt_ends[i]), len(prompt_ends[i])) for i in batch]
+            kept = active
+            cache.aim(slice(len(kept), len(kept) + count), torch.arange(width).expand(count, width))
+            logits = prefix.read(plain_rows([prompt_ends[i] for i in batch], prefix), cache)
+        # 2. Otherwise read the last token of every answer under way.
         else:
-            new, active = active, []
-            slots = torch.tensor([[answer.slot] for answer in new])
-            own.aim(slice(0, len(new)), slots)
-            logits = prefix.read(_next_tokens(prefix, new, own.seen), own)
-        for answer, token in zip(new, logits[:, -1].argmax(-1).tolist(), strict=True):
+            stepping, kept = active, []
+            cache.aim(slice(0, len(stepping)), torch.tensor([[answer.slot] for answer in stepping]))
+            logits = prefix.read(_next_tokens(prefix, stepping, cache.seen), cache)
+        # 3. Either way each row that was read has its next token.
+        for answer, token in zip(stepping, logits[:, -1].argmax(-1).tolist(), strict=True):
             answer.ids.append(token)
-        active += new
+        active = kept + stepping
+        # 4. Hand over what has ended; the last row moves into the gap.
         for row in reversed(range(len(active))):
             if active[row].ended(most, end):
                 yield active[row].index, active[row].ids
                 last = active.pop()
                 if row < len(active):
-                    own.move(len(active), row)
+                    cache.move(len(active), row)
                     active[row] = last
 
 
@@ -158,13 +166,13 @@ def _generate_apart(
 ) -> Iterator[tuple[int, list[int]]]:
     """What transformers generates, in batches of similar length; a batch has one length where padding would disturb."""
     sizes = {i: len(prompts[i]) for i in left}
-    some: list[int] = []
+    batch: list[int] = []
     for i in sorted(left, key=lambda i: sizes[i], reverse=True):
-        if some and (len(some) == rows or (sizes[i] < sizes[some[0]] and not _can_be_padded(model))):
-            yield from _generate_batch(model, encoder, prompts, some, most)
-            some = []
-        some.append(i)
-    yield from _generate_batch(model, encoder, prompts, some, most)
+        if batch and (len(batch) == rows or (sizes[i] < sizes[batch[0]] and not _can_be_padded(model))):
+            yield from _generate_batch(model, encoder, prompts, batch, most)
+            batch = []
+        batch.append(i)
+    yield from _generate_batch(model, encoder, prompts, batch, most)
 
 
 def _can_be_padded(model: Any) -> bool:
@@ -173,10 +181,10 @@ def _can_be_padded(model: Any) -> bool:
 
 
 def _generate_batch(
-    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], some: Sequence[int], most: int
+    model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], batch: Sequence[int], most: int
 ) -> Iterator[tuple[int, list[int]]]:
     padded = encoder.tokenizer.pad(
-        {"input_ids": [list(prompts[i]) for i in some]}, padding_side="left", return_tensors="pt"
+        {"input_ids": [list(prompts[i]) for i in batch]}, padding_side="left", return_tensors="pt"
     ).to(model.device)
     greedily = GenerationConfig(
         max_new_tokens=most,
@@ -188,8 +196,8 @@ def _generate_batch(
     out = model.generate(
         input_ids=padded["input_ids"], attention_mask=padded["attention_mask"], generation_config=greedily
     )
-    said = out[:, padded["input_ids"].shape[1] :].tolist()
-    yield from zip(some, (_until(row, encoder.end_of_turn) for row in said), strict=True)
+    completions = out[:, padded["input_ids"].shape[1] :].tolist()
+    yield from zip(batch, (_until(ids, encoder.end_of_turn) for ids in completions), strict=True)
 
 
 @torch.inference_mode()

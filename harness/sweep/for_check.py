@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -43,38 +44,44 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
     baseline, candidate: Hydra overrides, comma-separated (`method=lora,rank=16`). words: overrides of both. margin: in
     place of the configuration's.
     """
-    for word in [*words, *_overrides(baseline), *_overrides(candidate)]:
+    sides = {"--baseline": _overrides(baseline), "--candidate": _overrides(candidate)}
+    for word in [*words, *sides["--baseline"], *sides["--candidate"]]:
         if _name(word) in _CHOSEN_HERE:
             raise UserError(f"{word}: how many seeds are run is worked out; gate.seeds=N sets their number.")
-    sides = {"--baseline": _overrides(baseline), "--candidate": _overrides(candidate)}
+
+    # 1. What both sides can run, and how many items and seeds that takes.
     cells = {side: _by_task(side, compose.compositions([*words, *own])) for side, own in sides.items()}
     tasks = _common(cells)
     first = next(iter(cells["--baseline"].values()))
     gate = Gate.of(first.config.get("gate"))
     if margin is not None:
         gate = msgspec.structs.replace(gate, margin=margin)
-    trained = sum(next(iter(of.values())).trains for of in cells.values())
+    trained = sum(next(iter(by_task.values())).trains for by_task in cells.values())
     available = {task.name: len(task.splits["test"]) for task in tasks.values()}
-    made = plan(available, trained, gate, first.max_eval_examples)
+    chosen = plan(available, trained, gate, first.max_eval_examples)
     extent = {
         "task": ",".join(tasks),
-        "max_eval_examples": max(made.items.values()),
-        "seed": ",".join(map(str, range(made.seeds))),
+        "max_eval_examples": max(chosen.items.values()),
+        "seed": ",".join(map(str, range(chosen.seeds))),
     }
-    both = [
-        *(word for word in words if _name(word) not in extent),
-        *(f"{name}={what}" for name, what in extent.items()),
-    ]
-    wanted = {side: _folders([*both, *own], tasks) for side, own in sides.items()}
-    _announce(made, sides, [folder for of in wanted.values() for some in of.values() for folder in some])
+    shared = [word for word in words if _name(word) not in extent]
+    shared += [f"{name}={value}" for name, value in extent.items()]
+
+    # 2. Run what is missing, a sweep a side.
+    folders = {side: _folders([*shared, *own], tasks) for side, own in sides.items()}
+    _announce(chosen, sides, [folder for of_side in folders.values() for folder in chain(*of_side.values())])
     for side, own in sides.items():
-        if launch.main(["-m", *both, *own]) == launch.WRONG:
+        if launch.main(["-m", *shared, *own]) == launch.WRONG:
             raise UserError("No check: the configuration of its runs is wrong (see above).")
-        if left := [folder for some in wanted[side].values() for folder in some if not (folder / RECORD_FILE).exists()]:
-            raise UserError(f"No check: {len(left)} runs of {side} were not made; the same command goes on from there.")
-    results = first.results
-    found = {side: {task: _read(some, results) for task, some in of.items()} for side, of in wanted.items()}
-    return Filled(found["--baseline"], found["--candidate"], made)
+        if missing := [folder for folder in chain(*folders[side].values()) if not (folder / RECORD_FILE).exists()]:
+            raise UserError(f"No check: {len(missing)} runs of {side} were not made; the same command resumes.")
+
+    # 3. Read how they ended.
+    runs = {
+        side: {task: _read(of_task, first.results) for task, of_task in of_side.items()}
+        for side, of_side in folders.items()
+    }
+    return Filled(runs["--baseline"], runs["--candidate"], chosen)
 
 
 def _overrides(side: str) -> list[str]:

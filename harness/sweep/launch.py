@@ -79,7 +79,7 @@ def main(overrides: list[str], *, debug: bool = False) -> int:
         raise
     except KeyboardInterrupt:
         _leave_board()
-        print("\nInterrupted. What was finished is kept; the same command goes on from there.", flush=True)
+        print("\nInterrupted. What was finished is kept; the same command resumes.", flush=True)
         return FAILED
     finally:
         _leave_board()
