@@ -39,6 +39,17 @@ def test_exact_match_ignores_case_and_articles_only() -> None:
     assert exact_match("ferry boat", ["ferry"]) == 0
 
 
+def test_evaluate_loads_the_metrics_from_their_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import evaluate
+
+    from harness.tasks import evaluate_modules
+
+    loaded = evaluate.load(str(evaluate_modules.__file__), "token_f1")
+    found = loaded.compute(predictions=["the Ormen ferry"], references=[["Ormen"]])
+    assert found == {"token_f1": pytest.approx(2 / 3)}
+
+
 def test_evaluate_modules_give_the_mean_of_the_pure_metric() -> None:
     from harness.tasks.evaluate_modules import as_module
 
