@@ -11,7 +11,7 @@ import torch
 from harness.adaptation import learning_rate_search, peft_model
 from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
 from harness.adaptation.peft_model import parameters, save
-from harness.adaptation.train import completion_loss, optimizer_class, train
+from harness.adaptation.train import CompletionTrainer, completion_loss, optimizer_class, train
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
 from harness.errors import Diverged, UserError
@@ -21,9 +21,12 @@ from harness.models import loading
 from harness.progress import Progress
 from harness.records.record import Training
 from harness.settings import Adaptation, Settings
+from harness.stats import summary
 from harness.sweep import compose
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
+from tests.clock import Clock
+from tests.factories import MIB
 from tests.tiny_model import LORA, NF4, SFT, TINY
 
 PREFIX = {"_target_": "peft.PrefixTuningConfig", "num_virtual_tokens": 4, "task_type": "CAUSAL_LM"}
@@ -283,3 +286,42 @@ def test_no_second_of_a_search_is_counted_twice(colours: Path, tmp_path: Path) -
     assert sum(meter.spent.values()) <= now() - began
     assert adapted.training and meter.spent["training"] == adapted.training.seconds
     assert set(meter.peaks) == {"load", "train"}
+
+
+def train_with_validation(meter: Meter) -> Training:
+    """A few steps of LoRA on the tiny model, validated after each epoch."""
+    base = peft_model.attach(Adaptation(None, LORA, None, SFT), TINY)
+    rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
+    return train(base, rows, rows, SFT, 1e-3, 0, meter, lambda done, total: None)
+
+
+def test_seconds_are_of_steps_and_those_of_validation_saving_and_data_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("harness.adaptation.train.now", clock)
+
+    def let_pass(owner: type, method: str, seconds: float) -> None:
+        genuine = getattr(owner, method)
+
+        def slow(*args: Any, **options: Any) -> Any:
+            clock.advance(seconds)
+            return genuine(*args, **options)
+
+        monkeypatch.setattr(owner, method, slow)
+
+    let_pass(CompletionTrainer, "training_step", 1.0)
+    let_pass(CompletionTrainer, "evaluate", 100.0)
+    let_pass(CompletionTrainer, "_save_checkpoint", 1_000.0)
+    let_pass(Rows, "dataset", 10_000.0)
+    facts = train_with_validation(Meter())
+    assert facts.steps == 4
+    assert facts.step_ms == summary([1_000.0] * 4)
+    assert (facts.seconds, facts.validation_seconds, facts.save_seconds) == (4.0, 200.0, 2_000.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is the CPU's measure")
+def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, size = CompletionTrainer.evaluate, 400 * MIB
+    monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (torch.ones(size // 4), evaluate(*a, **k))[1])
+    meter = Meter()
+    train_with_validation(meter)
+    assert 0 < meter.peaks["train"].allocated < size / 2

@@ -29,6 +29,7 @@ from harness.stats import (
     seed_spread,
     seed_variance,
     smallest_difference,
+    summary,
     tango,
     tango_statistic,
     unpaired,
@@ -77,6 +78,13 @@ def test_the_kind_of_score_decides_the_interval() -> None:
     assert interval([1, 0, 1]) == wilson(2, 3)
     assert interval([1, 0, 0.5]) == mean_interval([1, 0, 0.5])
     assert interval([]) is None
+
+
+def test_percentiles_of_latency() -> None:
+    found = summary([float(i) for i in range(1, 101)])
+    assert found and (found.p50, found.mean, found.n) == (50.5, 50.5, 100)
+    assert (found.p95, found.p99, found.spread) == pytest.approx((95.05, 99.01, 49.5 / 50.5))
+    assert summary([]) is None
 
 
 # Paired
