@@ -312,6 +312,7 @@ def test_seconds_are_of_steps_and_those_of_validation_saving_and_data_are_not(mo
     let_pass(CompletionTrainer, "evaluate", 100.0)
     let_pass(CompletionTrainer, "_save_checkpoint", 1_000.0)
     let_pass(Rows, "dataset", 10_000.0)
+    let_pass(CompletionTrainer, "get_batch_samples", 100_000.0)
     facts = train_with_validation(Meter())
     assert facts.steps == 4
     assert facts.step_ms == summary([1_000.0] * 4)

@@ -120,9 +120,13 @@ def test_of_several_seeds_the_mean_is_chosen_and_shown(tmp_path: Path) -> None:
     assert cells[-1] == "2 (0.212)"
 
 
-def test_a_tie_on_validation_is_said_and_goes_to_the_fewest_trained_parameters(tmp_path: Path) -> None:
-    page = make_report(tmp_path, make_record("full", 0.9, 0.8), make_record("lora", 0.7, 0.8, rank=8))
-    assert re.search(r"lora r8 has the highest validation value \(.*\), level with full;", page)
+@pytest.mark.parametrize(("lora", "cheaper", "other"), [(700, "lora r8", "full"), (900, "full", "lora r8")])
+def test_a_tie_on_validation_is_said_and_goes_to_the_smallest_memory(
+    tmp_path: Path, lora: float, cheaper: str, other: str
+) -> None:
+    runs = [make_record("full", 0.9, 0.8, memory=800), make_record("lora", 0.7, 0.8, memory=lora, rank=8)]
+    page = make_report(tmp_path, *runs)
+    assert re.search(rf"{cheaper} has the highest validation value \(.*\), level with {other};", page)
 
 
 def test_the_gold_passage_is_never_the_choice(tmp_path: Path) -> None:

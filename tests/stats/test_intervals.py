@@ -155,6 +155,12 @@ def test_paired_scores_agree_with_statsmodels() -> None:
     assert (change.low, change.high) == (found.low, found.high)
 
 
+def test_a_paired_difference_is_students() -> None:
+    found = paired_difference([0, 0, 1, 1], [1, 0, 1, 1])
+    assert (found.value, found.n) == (0.25, 4)
+    assert found.low == pytest.approx(0.25 - 3.182446 * 0.5 / 2, abs=1e-5)
+
+
 def test_clusters_agree_with_statsmodels() -> None:
     clusters = RNG.integers(0, 12, 60)
     differences = RNG.normal(0.1, 0.3, 60) + RNG.normal(0, 0.2, 12)[clusters]

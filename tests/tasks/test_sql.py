@@ -7,6 +7,7 @@ import hashlib
 import pytest
 
 from harness.errors import UserError
+from harness.tasks import sql
 from harness.tasks.sql import Database, leaves_ties, same_result
 
 SCRIPT = """
@@ -66,11 +67,22 @@ def test_everything_but_reading_is_refused_and_changes_nothing(database: Databas
 
 @pytest.mark.parametrize("query", [FOREVER, CROSS])
 def test_a_query_without_an_end_is_stopped(database: Database, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database.run("SELECT 1").rows == ((1,),)
+    child = database._child
+    monkeypatch.setattr(sql, "_GRACE", 600)  # so that the child stops it by itself
     with monkeypatch.context() as impatient:
         impatient.setattr(database, "_seconds", 0.2)
         assert database.run(query).error == "stopped after 0.2 s"
         assert not same_result([database], query, query)
     assert database.run("SELECT COUNT(*) FROM crates").rows == ((4,),)
+    assert database._child is child
+
+
+def test_a_child_that_does_not_stop_by_itself_is_killed(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as impatient:
+        impatient.setattr(sql, "_GRACE", -database._seconds)  # no time at all
+        assert database.run(FOREVER).error == f"stopped after {database._seconds:g} s"
+    assert database.run("SELECT 2").rows == ((2,),)
 
 
 def test_a_child_that_is_killed_is_started_again(database: Database) -> None:
