@@ -17,9 +17,8 @@ from rich.console import Console
 
 from harness.sweep.board import Board
 from harness.sweep.time_left import Done, Pace, Planned
+from tests.commands import HANGS
 
-HANGS = 600
-"""Seconds after which a sweep is taken to hang."""
 CELLS = [Planned("letters", method) for method in ("zero_shot", "few_shot", "lora", "rag")]
 EXPECTED = {CELLS[0]: 10.0, CELLS[1]: 20.0, CELLS[2]: 40.0, Planned("other", "rag"): 30.0}
 
