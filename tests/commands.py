@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,6 +16,11 @@ from typer.testing import CliRunner, Result
 
 from harness import cli
 from harness.decide import Decision, Limits, decide
+
+Run = Callable[..., int]
+"""The fixture `harness_run`: overrides in, exit code out."""
+HANGS = 600
+"""Seconds after which a command is taken to hang, on any machine."""
 
 
 def run_check(*words: str) -> tuple[int, str, str]:

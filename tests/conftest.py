@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from harness.tasks.definition import load_task
+from harness.tasks.task import Task
 from tests.factories import write_rows
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -77,3 +79,14 @@ def harness_run(colours: Path, tmp_path: Path) -> Callable[..., int]:
         )
 
     return call
+
+
+@pytest.fixture
+def task(colours: Path) -> Task:
+    return load_task(colours)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Where `harness_run` writes."""
+    return tmp_path / "results"

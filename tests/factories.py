@@ -141,6 +141,13 @@ def make_record(
     return parse_record(**values | changes)
 
 
+def make_costing(method: str, training: float | None, mean_ms: float, **changes: object) -> Record:
+    run = make_record(method, rank=8 if training else None)
+    spent = None if training is None else {"seconds": training, "tuning_seconds": 0.0}
+    latency = {"latency_ms": {"p50": mean_ms, "mean": mean_ms}, "merged": None}
+    return revise(run, training=spent, inference=latency, retrieval=None, **changes)  # type: ignore[arg-type]
+
+
 def make_failed_record(method: str, status: str, message: str, rank: int | None = None) -> Record:
     """A run that ended before it measured anything."""
     return replace(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.models.model_settings import ModelSettings
-from harness.settings import TrainingSettings
+from harness.settings import Settings, TrainingSettings
+from harness.sweep.compose import compositions
 
 SHAPE: dict[str, Any] = {
     "model_type": "llama",
@@ -27,3 +27,10 @@ LORA = {
     "task_type": "CAUSAL_LM",
 }
 SFT = TrainingSettings(epochs=2, batch_size=4)
+
+
+def tiny_settings(*words: str) -> Settings:
+    """Settings of one run of a tiny model with wide layers, in batches of two."""
+    wide = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
+    (settings,) = compositions([*wide, *words])
+    return settings

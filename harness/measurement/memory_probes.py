@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -160,19 +162,34 @@ class Driver:
         return {name for name, bits in names.items() if reasons & bits}
 
 
-class Neighbours:
-    """How much of the CPUs' time other processes had, by phase; the CPUs are those that this process may use."""
+class CpuTicks(NamedTuple):
+    """Clock ticks of the CPUs that this process may use, since the machine was started."""
 
-    def __init__(self) -> None:
-        self._began: tuple[int, int, int] | None = None
+    busy: int
+    """Of any process."""
+    own: int
+    """Of this process."""
+    everything: int
+    """Busy or idle."""
+
+
+class Neighbours:
+    """How much of the CPUs' time other processes had, by phase; the CPUs are those that this process may use.
+
+    `counter` reads the CPUs' ticks; None where the system does not tell them.
+    """
+
+    def __init__(self, counter: Callable[[], CpuTicks | None]) -> None:
+        self._counter = counter
+        self._began: CpuTicks | None = None
         self._others: Counter[str] = Counter()
         self._all: Counter[str] = Counter()
 
     def start(self) -> None:
-        self._began = _ticks()
+        self._began = self._counter()
 
     def stop(self, phase: str) -> None:
-        ended = _ticks()
+        ended = self._counter()
         if self._began is None or ended is None:
             return
         busy, own, everything = (after - before for after, before in zip(ended, self._began, strict=True))
@@ -187,8 +204,8 @@ class Neighbours:
         return [f"other processes had {share:.0%} of the CPUs"] if share > _CROWDED else []
 
 
-def _ticks() -> tuple[int, int, int] | None:
-    """Clock ticks of the usable CPUs that were busy, those of this process, and all; None where there is no /proc."""
+def cpu_ticks() -> CpuTicks | None:
+    """The ticks so far, as /proc tells them; None where there is no /proc."""
     if not _SYSTEM.exists():
         return None
     usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
@@ -200,7 +217,7 @@ def _ticks() -> tuple[int, int, int] | None:
             worked = user + nice + system + irq + softirq + steal
             busy, everything = busy + worked, everything + worked + idle + iowait
     own = _OWN.read_text().rpartition(")")[2].split()
-    return busy, int(own[11]) + int(own[12]), everything
+    return CpuTicks(busy, int(own[11]) + int(own[12]), everything)
 
 
 def _warm_up() -> None:

@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 
 import torch
 
-from harness.measurement.memory_probes import Cuda, Neighbours, Resident
+from harness.measurement.memory_probes import CpuTicks, Cuda, Neighbours, Resident, cpu_ticks
 from harness.measurement.readings import Memory, Peak
 from harness.stats import Number
 
@@ -54,13 +54,21 @@ class Meter:
     >>> meter.peaks["load"]      # Peak(allocated=...), in bytes
     >>> with meter.spending("data"): ...
     >>> meter.spent["data"]      # seconds
+
+    `clock` reads seconds and `cpu_counter` the ticks of the CPUs; a test gives its own.
     """
 
-    def __init__(self, gauge: Resident | Cuda | None = None) -> None:
+    def __init__(
+        self,
+        gauge: Resident | Cuda | None = None,
+        clock: Callable[[], float] = now,
+        cpu_counter: Callable[[], CpuTicks | None] = cpu_ticks,
+    ) -> None:
         self.peaks: dict[str, Peak] = {}
         self.spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._gauge = gauge or (Cuda() if torch.cuda.is_available() else Resident())
-        self._neighbours = Neighbours()
+        self._clock, self._cpu_counter = clock, cpu_counter
+        self._neighbours = Neighbours(cpu_counter)
 
     def begin(self) -> None:
         """From here on what the process has is the run's; a GPU's free memory was read when the meter was made."""
@@ -69,7 +77,7 @@ class Meter:
 
     def another(self) -> Meter:
         """A meter that has measured nothing yet, with the same memory taken off: for one trial of several."""
-        return Meter(self._gauge)
+        return Meter(self._gauge, self._clock, self._cpu_counter)
 
     @property
     def kind(self) -> str:
@@ -98,11 +106,11 @@ class Meter:
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
         """Count a block's seconds; blocks do not lie within each other."""
-        began = now()
+        began = self._clock()
         try:
             yield
         finally:
-            self.spent[name] += now() - began
+            self.spent[name] += self._clock() - began
 
     def headline(self, phase: str) -> Number | None:
         """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU; None of none entered."""

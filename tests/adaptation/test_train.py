@@ -8,23 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-from harness.adaptation import learning_rate_search, peft_model
-from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
+from harness.adaptation import peft_model
+from harness.adaptation.batches import Layout, Rows
 from harness.adaptation.peft_model import parameters, save
-from harness.adaptation.train import completion_loss, optimizer_class, train
-from harness.contexts.chat_format import Encoder
-from harness.contexts.context import bind
-from harness.contexts.context_settings import ContextSettings
-from harness.errors import Diverged, UserError
+from harness.adaptation.train import CompletionTrainer, completion_loss, optimizer_class, train
+from harness.errors import Diverged
 from harness.measurement.flops import Matrices
-from harness.measurement.meter import Meter, now
+from harness.measurement.meter import Meter
 from harness.models import loading
-from harness.progress import Progress
 from harness.records.record import Training
-from harness.settings import Adaptation, Settings
-from harness.sweep import compose
-from harness.tasks.definition import load_task
-from harness.tasks.documents import Passage
+from harness.settings import Adaptation
+from harness.stats import summary
+from tests.clock import Clock
+from tests.factories import MIB
 from tests.tiny_model import LORA, NF4, SFT, TINY
 
 PREFIX = {"_target_": "peft.PrefixTuningConfig", "num_virtual_tokens": 4, "task_type": "CAUSAL_LM"}
@@ -49,29 +45,12 @@ ADAPTATIONS = {
 }
 
 
-@pytest.fixture
-def rows(colours: Path) -> tuple[Rows, Rows]:
-    task = load_task(colours)
-    context = bind(ContextSettings("zero_shot"), task, (), seed=0)
-    encoder = Encoder(loading.load_tokenizer(TINY))
-    return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]
-
-
 def train_on(base: loading.Base, rows: tuple[Rows, Rows], rate: float = 1e-2, **changes: Any) -> Training:
     return train(base, *rows, replace(SFT, **changes), rate, 0, Meter(), lambda done, total: None)
 
 
 def parameter_values(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}
-
-
-def test_the_loss_is_on_the_completion_and_its_end_only(rows: tuple[Rows, Rows]) -> None:
-    encoder = Encoder(loading.load_tokenizer(TINY))
-    for inputs, labels in zip(rows[0].input_ids, rows[0].labels, strict=True):
-        learned = [token for token in labels if token != -100]
-        assert inputs[-len(learned) :] == learned
-        assert encoder.decode(learned) in ("red", "green", "blue")
-        assert learned[-1] == encoder.end_of_turn
 
 
 @pytest.mark.parametrize("name", sorted(set(ADAPTATIONS) - {"adalora"}))  # PEFT cannot load an earlier epoch's ranks
@@ -171,68 +150,12 @@ def test_neither_layout_changes_the_loss_or_a_gradient(name: str, layout: str, r
         assert torch.allclose(gradient, expected[parameter], atol=1e-3), parameter
 
 
-def test_many_long_rows_are_padded_and_few_short_ones_are_not() -> None:
-    layout = Layout(0, Matrices(frozen=10**6, trained=0, head=0, trains_head=False, attention_width=10**3))
-    rows = {n: {"input_ids": [5] * n, "labels": [5] * n} for n in (10, 30, 900, 1000)}
-    assert len(layout([rows[10], rows[30]])["input_ids"]) == 1
-    assert len(layout([rows[1000], rows[900]] * 8)["input_ids"]) == 16
-    assert layout([rows[30], rows[30]])["input_ids"].shape == (2, 30)  # no padding to save
-
-
-@pytest.mark.parametrize(
-    ("shape", "packs"),
-    [
-        ({"model_type": "gpt2", "n_embd": 32, "n_layer": 2, "n_head": 4}, True),
-        ({"model_type": "mamba", "hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}, False),
-        ({"model_type": "bloom", "hidden_size": 32, "n_layer": 2, "n_head": 4}, False),
-    ],
-)
-def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, Any], packs: bool) -> None:
-    assert keeps_rows_apart(loading.load(replace(TINY, shape=shape), None).model) is packs
-
-
 def test_validation_weighs_every_token_the_same(rows: tuple[Rows, Rows]) -> None:
     base = peft_model.attach(ADAPTATIONS["full"], TINY)
     unseen = Rows(rows[1].input_ids[:3], rows[1].labels[:3]) + Rows([[9] * 30], [[9] * 30])
     facts = train(base, rows[0], unseen, replace(SFT, batch_size=3, epochs=1), 0.0, 0, Meter(), lambda *_: None)
     learned = sum(label != -100 for labels in unseen.labels for label in labels[1:])
     assert facts.best_validation_loss == pytest.approx(defined_loss(base, unseen)[0] / learned, rel=1e-4)
-
-
-def test_where_memory_ends_training_starts_again_with_checkpointing(
-    monkeypatch: pytest.MonkeyPatch, colours: Path, tmp_path: Path
-) -> None:
-    genuine: Any = learning_rate_search.train
-    asked: list[bool | None] = []
-
-    def ends_without(base: Any, rows: Any, unseen: Any, how: Any, *rest: Any) -> Any:
-        asked.append(how.gradient_checkpointing)
-        if not how.gradient_checkpointing:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return genuine(base, rows, unseen, how, *rest)
-
-    monkeypatch.setattr(learning_rate_search, "train", ends_without)
-    words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
-    (configured,) = compose.compositions(words)
-    task = configured.load_task()
-    shown = bind(ContextSettings("zero_shot"), task, (), 0)
-    pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    facts = learning_rate_search.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
-    assert asked == [None, True]
-    assert facts is not None
-    assert facts.gradient_checkpointing is True
-    refused = Settings(
-        {**configured.config, "training": {**configured.config["training"], "gradient_checkpointing": False}}
-    )
-    with pytest.raises(torch.OutOfMemoryError):
-        learning_rate_search.adapt(refused, task, shown, pool, unseen, Meter(), Progress())
-
-
-def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
-    task = load_task(colours)
-    encoder = Encoder(loading.load_tokenizer(TINY))
-    with pytest.raises(UserError, match=r"train-0 has \d+ tokens, more than training.max_length=20"):
-        Rows.encode(bind(ContextSettings("zero_shot"), task, (), 0), encoder, task.splits["train"], 20)
 
 
 def test_adalora_moves_its_rank_budget_through_its_own_hook(rows: tuple[Rows, Rows]) -> None:
@@ -254,33 +177,47 @@ def test_an_optimizer_may_be_a_target(rows: tuple[Rows, Rows]) -> None:
     assert before != json.dumps({n: p.sum().item() for n, p in base.model.named_parameters() if p.requires_grad})
 
 
-def test_documents_are_taught_as_text_or_as_answers_to_their_titles() -> None:
-    encoder = Encoder(loading.load_tokenizer(TINY))
-    passages = [Passage("a", "Ormen", "Sails at noon."), Passage("b", "", "No title.")]
-    text = Rows.of_documents(passages, encoder, "text", 2048)
-    assert len(text) == 2
-    assert text.labels == text.input_ids  # loss on every token
-    assert encoder.decode(text.input_ids[0]) == "Ormen: Sails at noon."
-    asked = Rows.of_documents(passages, encoder, "questions", 2048)
-    assert len(asked) == 1  # nothing can be asked of a passage without a title
-    taught = [token for token in asked.labels[0] if token != -100]
-    assert encoder.decode(taught) == "Sails at noon."
-    assert len(text + asked) == 3
-
-
 def test_adamw_steps_in_one_kernel_on_any_device() -> None:
     kind, options = optimizer_class(SFT, 1e-3)
     assert (kind, options["fused"]) == (torch.optim.AdamW, True)
     assert "fused" not in optimizer_class(replace(SFT, optimizer="sgd"), 1e-3)[1]
 
 
-def test_no_second_of_a_search_is_counted_twice(colours: Path, tmp_path: Path) -> None:
-    words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
-    (configured,) = compose.compositions([*words, "training.learning_rate=[1e-3,1e-2]", "training.epochs=1"])
-    task, meter, began = configured.load_task(), Meter(), now()
-    shown = bind(ContextSettings("zero_shot"), task, (), 0)
-    pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
-    adapted = learning_rate_search.adapt(configured, task, shown, pool, unseen, meter, Progress())
-    assert sum(meter.spent.values()) <= now() - began
-    assert adapted.training and meter.spent["training"] == adapted.training.seconds
-    assert set(meter.peaks) == {"load", "train"}
+def train_with_validation(meter: Meter) -> Training:
+    """A few steps of LoRA on the tiny model, validated after each epoch."""
+    base = peft_model.attach(Adaptation(None, LORA, None, SFT), TINY)
+    rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
+    return train(base, rows, rows, SFT, 1e-3, 0, meter, lambda done, total: None)
+
+
+def test_seconds_are_of_steps_and_those_of_validation_saving_and_data_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("harness.adaptation.train.now", clock)
+
+    def let_pass(owner: type, method: str, seconds: float) -> None:
+        genuine = getattr(owner, method)
+
+        def slow(*args: Any, **options: Any) -> Any:
+            clock.advance(seconds)
+            return genuine(*args, **options)
+
+        monkeypatch.setattr(owner, method, slow)
+
+    let_pass(CompletionTrainer, "training_step", 1.0)
+    let_pass(CompletionTrainer, "evaluate", 100.0)
+    let_pass(CompletionTrainer, "_save_checkpoint", 1_000.0)
+    let_pass(Rows, "dataset", 10_000.0)
+    let_pass(CompletionTrainer, "get_batch_samples", 100_000.0)
+    facts = train_with_validation(Meter())
+    assert facts.steps == 4
+    assert facts.step_ms == summary([1_000.0] * 4)
+    assert (facts.seconds, facts.validation_seconds, facts.save_seconds) == (4.0, 200.0, 2_000.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is the CPU's measure")
+def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate, size = CompletionTrainer.evaluate, 400 * MIB
+    monkeypatch.setattr(CompletionTrainer, "evaluate", lambda *a, **k: (torch.ones(size // 4), evaluate(*a, **k))[1])
+    meter = Meter()
+    train_with_validation(meter)
+    assert 0 < meter.peaks["train"].allocated < size / 2

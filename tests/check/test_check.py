@@ -7,14 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from harness import stats
 from harness.check import check
-from harness.check.paired import Paired, weigh
-from harness.tasks.metrics import HIGHER_IS_BETTER
-from harness.tasks.task_yaml import BY_KIND
 from tests.commands import check_pair, run_check
 from tests.factories import (
     N_CHECKED,
@@ -66,16 +62,6 @@ def test_from_a_shell_a_refusal_is_exit_code_4_and_no_traceback(tmp_path: Path) 
     assert "verdict: not_comparable" in ended.stdout
     assert "other data: the baseline has 1111" in ended.stdout and "the candidate 2222" in ended.stdout
     assert ended.stderr == ""
-
-
-def test_the_metrics_own_direction_decides_what_is_better() -> None:
-    assert all(name in HIGHER_IS_BETTER for names in BY_KIND.values() for name in names)
-    ours, theirs = np.array([[1.0] * 30 + [0.0] * 70]), np.array([[0.0] * 100])
-    both = Paired(ours, theirs, None, 100)
-    assert weigh(both, "accuracy", 0.02, barred=False).found.value == pytest.approx(0.3)
-    reverse = weigh(both, "outdated", 0.02, barred=False).found
-    assert reverse.value == pytest.approx(-0.3)
-    assert reverse.low < -0.3 < reverse.high < 0
 
 
 # Usage
@@ -162,40 +148,6 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("metrics: {acuracy: 0.02}", "metrics.acuracy: not known; known are accuracy"),
-        ("resources: {latency_ms: ten}", "resources.latency_ms='ten': expected a share"),
-        ("resources: {latency_ms: 10}", "resources.latency_ms=10: expected a share"),
-        ("metrics: {accuracy: true}", "metrics.accuracy=True: expected a share"),
-        ("metrics: 0.02", "metrics=0.02: expected names, each with a share"),
-        ("quality: 0.02", "quality: not known; known are metrics, resources"),
-        ("- 1", "expected fields such as metrics, resources"),
-        ("a: [", "cannot be read as YAML"),
-    ],
-)
-def test_a_mistake_in_the_margins_is_named_with_file_and_key(tmp_path: Path, text: str, said: str) -> None:
-    write_pair(tmp_path, 5, 5)
-    path = tmp_path / "margins.yaml"
-    path.write_text(text)
-    code, _, err = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b", "--margins", str(path))
-    assert code == 2
-    assert f"{path}: {said}" in err
-
-
-def test_margins_come_from_the_file_and_the_option_wins(tmp_path: Path) -> None:
-    write_pair(tmp_path, 25, 30)
-    path = tmp_path / "margins.yaml"
-    path.write_text("metrics: {accuracy: 0.06}\nresources: {peak_memory: 0.5}\n")
-    assert check_pair(tmp_path)[0] == 3
-    code, data = check_pair(tmp_path, "--margins", str(path))
-    assert (code, data["tasks"][0]["margin"], data["resources"][2]["margin"]) == (0, 0.06, 0.5)
-    assert data["resources"][0]["margin"] == 0.10
-    code, data = check_pair(tmp_path, "--margins", str(path), "--margin", "0.01")
-    assert (code, data["tasks"][0]["margin"]) == (3, 0.01)
-
-
 # What is missing
 
 
@@ -267,12 +219,3 @@ def test_a_handful_of_identical_answers_proves_nothing(tmp_path: Path) -> None:
         tango, exact = stats.tango(0, 0, 8).high, 1 - 0.025 ** (1 / 8)  # of right and wrong, and of parts of right
         reach = tango if score == 1 else exact
         assert (data["tasks"][0]["low"], data["tasks"][0]["high"]) == pytest.approx((-reach, reach))
-
-
-def test_identical_answers_count_by_their_clusters() -> None:
-    scores = np.full((1, 40), 0.3)
-    clusters = [f"template {i // 10}" for i in range(30)] + [None] * 10
-    found = weigh(Paired(scores, scores, clusters, 40), "token_f1", 0.02, barred=False).found
-    reach = 1 - 0.025 ** (1 / 13)
-    assert (found.low, found.high) == pytest.approx((-reach, reach))
-    assert found.error == pytest.approx(reach / stats.Z)

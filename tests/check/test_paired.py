@@ -7,10 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import stats
 from harness.check.gate import judge, pool
 from harness.check.paired import Paired, weigh
+from harness.tasks.definition import BY_KIND
+from harness.tasks.metrics import HIGHER_IS_BETTER
 from tests.commands import check_pair, run_check
-from tests.factories import N_CHECKED, flip_scores, make_record, shuffled_scores, write_pair_with_seeds, write_run
+from tests.factories import (
+    N_CHECKED,
+    flip_scores,
+    make_record,
+    shuffled_scores,
+    write_pair_with_seeds,
+    write_run,
+)
 
 
 def test_items_that_share_a_template_are_no_independent_ones(tmp_path: Path) -> None:
@@ -80,3 +90,22 @@ def test_crossed_seeds_cause_no_false_drift() -> None:
             tasks.append(weigh(Paired(ours, theirs, None, 100), "accuracy", 0.02, barred=False))
         alarms += judge(tasks).drifted
     assert alarms / 400 <= 0.08
+
+
+def test_the_metrics_own_direction_decides_what_is_better() -> None:
+    assert all(name in HIGHER_IS_BETTER for names in BY_KIND.values() for name in names)
+    ours, theirs = np.array([[1.0] * 30 + [0.0] * 70]), np.array([[0.0] * 100])
+    both = Paired(ours, theirs, None, 100)
+    assert weigh(both, "accuracy", 0.02, barred=False).found.value == pytest.approx(0.3)
+    reverse = weigh(both, "outdated", 0.02, barred=False).found
+    assert reverse.value == pytest.approx(-0.3)
+    assert reverse.low < -0.3 < reverse.high < 0
+
+
+def test_identical_answers_count_by_their_clusters() -> None:
+    scores = np.full((1, 40), 0.3)
+    clusters = [f"template {i // 10}" for i in range(30)] + [None] * 10
+    found = weigh(Paired(scores, scores, clusters, 40), "token_f1", 0.02, barred=False).found
+    reach = 1 - 0.025 ** (1 / 13)
+    assert (found.low, found.high) == pytest.approx((-reach, reach))
+    assert found.error == pytest.approx(reach / stats.Z)

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-import yaml
-from typer.main import get_command
-
-from harness import cli
-from harness.check.margins import RESOURCES
-from harness.check.outcome import EXIT_CODES
 from tests.commands import run_check
 from tests.factories import (
     N_CHECKED,
@@ -118,21 +111,3 @@ def test_the_terminal_says_what_is_compared_and_what_would_decide(tmp_path: Path
     total = int(needed.split("about ")[1].split()[0].replace(",", ""))
     assert f"({total - N_CHECKED:,} more)" in needed
     assert out.rstrip().endswith("verdict: inconclusive (this checkpoint, not this method)")
-
-
-def test_the_page_shows_commands_that_parse() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
-    shown = [line.split("   ")[0] for line in page.splitlines() if line.strip().startswith("harness check")]
-    assert len(shown) >= 4
-    command = get_command(cli.app).commands["check"]  # type: ignore[attr-defined]
-    for line in shown:
-        context = command.make_context("check", line.split()[2:])
-        assert context.params["baseline"] and context.params["candidate"]
-
-
-def test_the_page_tells_the_defaults_and_the_exit_codes() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
-    shown = yaml.safe_load(page.split("## Margins")[1].split("```yaml")[1].split("```")[0])
-    assert shown["resources"] == RESOURCES
-    for verdict, code in EXIT_CODES.items():
-        assert re.search(rf"^\| {code} \|.*`{verdict}`", page, re.MULTILINE)

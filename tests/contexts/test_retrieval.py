@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import replace
-from pathlib import Path
-from typing import get_args
+from typing import Any
 
 import pytest
 
 from harness.contexts import retrieval_index
 from harness.contexts.context_settings import ContextSettings, IndexKind
 from harness.contexts.retrieval import Index, fused, ranking_quality
-from harness.embedding import load_embedder
 from harness.errors import UserError
-from harness.tasks.documents import Passage, in_chunks, read_documents
+from harness.tasks.documents import Passage
 
 SETTINGS = ContextSettings("rag")
 SUBJECTS = ("ferries", "bread", "mountains", "violins", "tax law", "penguins")
@@ -70,32 +66,7 @@ def test_ranking_is_judged_by_recall_reciprocal_rank_and_ndcg() -> None:
     assert ranking_quality(["b", "b", "a"], ["a"])["mrr"] == 0.5  # two chunks of one document take one place
 
 
-def test_documents_are_read_from_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "ferries").mkdir()
-    (tmp_path / "ferries" / "ormen.md").write_text("# The Ormen\n\nSails at noon.\n")
-    (tmp_path / "quay_rules.txt").write_text("No bicycles.")
-    (tmp_path / "empty.md").write_text("# Only a heading\n")
-    (tmp_path / "image.png").write_bytes(b"\x89PNG")
-    assert read_documents(tmp_path) == [
-        {"id": "ferries/ormen.md", "title": "The Ormen", "text": "Sails at noon."},
-        {"id": "quay_rules.txt", "title": "quay rules", "text": "No bicycles."},
-    ]
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(UserError, match=r"latin\.txt: not UTF-8"):
-        read_documents(tmp_path)
-
-
-def test_chunks_overlap_and_leave_nothing_out() -> None:
-    tokenizer = load_embedder("all-minilm-l6-v2").tokenizer
-    text = " ".join(f"word{i}" for i in range(200))
-    chunks = list(in_chunks([Passage("d", "T", text), Passage("short", "", "a b")], tokenizer, tokens=50, overlap=10))
-    assert chunks[-1] == Passage("short", "", "a b")
-    parts = chunks[:-1]
-    assert [c.id for c in parts] == [f"d#{i}" for i in range(1, len(parts) + 1)]
-    assert {c.document for c in parts} == {"d"}
-    words = [set(c.text.split()) for c in parts]
-    assert all(len(tokenizer(c.text, add_special_tokens=False)["input_ids"]) <= 50 for c in parts)
-    assert all(one & two for one, two in itertools.pairwise(words))
-    assert {w for some in words for w in some} >= {f"word{i}" for i in range(0, 200, 7)}
-    with pytest.raises(UserError, match="overlap=50"):
-        list(in_chunks(chunks, tokenizer, 50, 50))
+@pytest.mark.parametrize(("name", "value"), [("retriever", "psychic"), ("index", "annoy")])
+def test_an_unknown_setting_is_named(passages: list[Passage], name: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"context.{name}={value}: known are"):
+        Index.build(passages, {**SETTINGS, name: value})

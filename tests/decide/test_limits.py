@@ -141,7 +141,7 @@ def test_what_limits_cost_is_said_and_the_best_is_that_within_them(tmp_path: Pat
     assert "the limits cost 20.0 points on validation, which full has more" in done
 
 
-def test_documents_that_change_are_indexed_again_and_what_has_learned_to_read_them_is_not_trained_again() -> None:
+def test_documents_that_change_are_indexed_again_and_their_reader_is_not_trained_again() -> None:
     made = make_record("rag_lora", rank=8, probes="knowledge", retrieval={"index_seconds": 3.0})
     never, weekly = (month_seconds(made, Limits(requests=0, changes=changes)) for changes in (0.0, 4.0))
     assert weekly - never == pytest.approx(4 * 3.0)

@@ -1,41 +1,25 @@
 """What a step holds in memory, found without data: held against what torch really allocates."""
 
-import json
 import weakref
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import FlopCounterMode
-from typer.testing import CliRunner
 
 from harness.adaptation import peft_model
 from harness.adaptation.batches import Rows
-from harness.adaptation.train import completion_loss, train
-from harness.cli import app
+from harness.adaptation.train import train
 from harness.errors import UserError
-from harness.estimate import fitting, prediction
-from harness.estimate.traced_step import Sketch, answering, training_step, with_settings
-from harness.measurement.flops import Matrices
-from harness.measurement.machine import describe_device
+from harness.estimate import prediction
+from harness.estimate.traced_step import Sketch, answering, training_step
 from harness.measurement.meter import Meter
-from harness.settings import Settings
 from harness.sweep import compose
-from tests.factories import make_record, revise, write_results
+from tests.tiny_model import tiny_settings
 
-TINY = ["model=tiny", "model.shape.intermediate_size=512", "++training.batch_size=2"]
 TOKENS = 48
-
-
-def tiny_settings(*words: str) -> Settings:
-    (found,) = compose.compositions([*TINY, *words])
-    return found
 
 
 class Allocated(TorchDispatchMode):
@@ -135,86 +119,6 @@ def test_a_shape_has_as_many_parameters_as_the_model_it_is_named_for(shape: str)
     assert sum(p.numel() for p in Sketch.of(asked).model.parameters()) == PARAMETERS[shape]
 
 
-def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
-    alone = ["training.gradient_checkpointing=true", "training.batch_size=1"]
-    (asked,) = compose.compositions(["model=shape-llama2-7b", "method=qlora", *alone])
-    found = prediction.estimate(asked, prediction.Request(tokens=512))
-    assert found.device == "cuda"
-    assert sum(found.parts.values()) == found.peak_memory_bytes
-    assert found.fits["24 GB"]
-    assert found.other_checkpointing_bytes and found.other_checkpointing_bytes > found.peak_memory_bytes
-    assert found.seconds_per_step is None  # nothing was measured, so nothing is said
-
-
-def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits() -> None:
-    request = prediction.Request(tokens=64, device="cuda")
-    lora = tiny_settings("method=lora")
-    one = prediction.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
-    roomy = fitting.fit(lora, request, 2 * one)
-    assert roomy.fits and roomy.found.batch > 1 and roomy.found.peak_memory_bytes <= 2 * one
-    tight = fitting.fit(lora, request, one - 2**10)
-    assert tight.fits and "gradient_checkpointing=true" in tight.what
-    assert not fitting.fit(lora, request, 2**20).fits
-
-
-CURVES: dict[str, Callable[[int], int]] = {
-    "a line": lambda batch: 100 + 7 * batch,
-    "flat": lambda batch: 100,
-    "steps": lambda batch: 100 + 50 * (batch // 16),
-    "a jump": lambda batch: 100 + batch + 10_000 * (batch > 5),
-    "ever steeper": lambda batch: 100 + batch**2,
-    "ever flatter": lambda batch: 100 + int(1000 * batch**0.5),
-}
-
-
-@pytest.mark.parametrize("room", [0, 43, 300, 5_000, 20_000])
-@pytest.mark.parametrize("curve", CURVES)
-def test_the_largest_batch_fits_and_an_eighth_more_does_not(curve: str, room: int) -> None:
-    need, tried = CURVES[curve], []
-    limit = need(1) + room
-
-    def needed(candidate: Settings) -> Any:
-        tried.append(candidate.training.batch_size)
-        return SimpleNamespace(needed=need(tried[-1]))
-
-    least: Any = SimpleNamespace(needed=need(1))
-    batch, found = fitting._largest_batch(tiny_settings("method=lora"), least, limit, needed)
-    assert found.needed == need(batch) <= limit
-    assert batch == 1024 or need(batch + max(1, batch // 8)) > limit
-    assert len(tried) == len(set(tried)) and len(tried) <= (4 if curve == "a line" else 18)
-
-
-@pytest.mark.parametrize("learned", [4, TOKENS - 1])
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_the_stated_count_of_operations_is_what_torch_counts(method: str, checkpointing: bool, learned: int) -> None:
-    asked = tiny_settings(f"method={method}")
-    model = peft_model.attach(asked.adaptation, asked.model).model.train()
-    model.config.use_cache = False
-    if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-        if method == "lora":
-            model.enable_input_require_grads()
-    ids = torch.zeros(2, TOKENS, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter:
-        completion_loss(model, {"input_ids": ids}, ids, torch.arange(TOKENS - learned, TOKENS)).backward()
-    stated = Matrices.of(model).training(2 * TOKENS, 2 * learned, TOKENS, checkpointing)
-    assert stated == pytest.approx(counter.get_total_flops(), rel=0.12 if checkpointing else 0.08)
-
-
-def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
-    asked = tiny_settings("method=lora", f"results={tmp_path / 'results'}")
-    request = prediction.Request(tokens=32, device="cpu")
-    assert prediction.estimate(asked, request, thorough=False).seconds_per_step is None
-    for device, flops in ((describe_device()[0], 4e9), ("another", 9e99)):
-        made = make_record("lora", rank=8, seed=int(flops < 5e9))
-        trained = {"flops": flops, "seconds": 2.0}
-        write_results(tmp_path / "results", revise(made, training=trained, environment={"device": device}))
-    found = prediction.estimate(asked, request, thorough=False)
-    assert found.step_flops and found.seconds_per_step == pytest.approx(found.step_flops / 2e9)
-    assert "1 earlier lora runs" in found.throughput
-
-
 def test_accumulated_gradients_are_there_while_the_next_batch_is_read() -> None:
     once, twice = (tiny_settings("method=full", f"training.gradient_accumulation_steps={n}") for n in (1, 2))
     assert training_step(twice, 8, 256, 8).peak > training_step(once, 8, 256, 8).peak
@@ -228,11 +132,3 @@ def test_what_is_not_known_is_refused_in_a_sentence() -> None:
         training_step(tiny_settings("method=qlora", "adaptation.quantization.load_in_4bit=false"), 1, 8, 4)
     with pytest.raises(UserError, match="DoRA"):
         training_step(tiny_settings("method=qlora", "+adaptation.peft.use_dora=true"), 1, 8, 4)
-
-
-def test_the_command_prints_json_and_what_makes_it_fit() -> None:
-    words = ["estimate", "model=tiny", "method=lora", "--tokens", "16", "--fit", "24GB", "--json"]
-    said = CliRunner().invoke(app, words)
-    assert said.exit_code == 0
-    found = json.loads(said.stdout)
-    assert found["fit"]["fits"] and sum(found["parts"].values()) == found["peak_memory_bytes"]

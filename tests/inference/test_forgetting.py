@@ -10,7 +10,6 @@ import torch
 from harness.contexts.chat_format import Encoder
 from harness.inference.forgetting import Probe, bits_per_byte
 from harness.models import loading
-from harness.stats import paired_difference
 from tests.factories import read_records
 from tests.tiny_model import TINY
 
@@ -47,9 +46,3 @@ def test_a_trained_run_says_what_has_changed_in_general(harness_run: Callable[..
     }
     assert abs(by_rate[1.0]["change"]) > 0.05
     assert len(list((tmp_path / "results" / ".retention").glob("*.json"))) == 1
-
-
-def test_a_paired_difference_is_students() -> None:
-    found = paired_difference([0, 0, 1, 1], [1, 0, 1, 1])
-    assert (found.value, found.n) == (0.25, 4)
-    assert found.low == pytest.approx(0.25 - 3.182446 * 0.5 / 2, abs=1e-5)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,12 +24,12 @@ LAYOUTS = {
 }
 
 
-def exact_product(left, right):
+def exact_product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return left.double() @ right.double()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_products_are_those_of_float64(layout):
+def test_products_are_those_of_float64(layout: str) -> None:
     left, right = LAYOUTS[layout]
     product = matmul.mm(left, right)
     assert product.dtype == left.dtype
@@ -38,7 +39,7 @@ def test_products_are_those_of_float64(layout):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("added", ["bias", "column", "matrix"])
 @pytest.mark.parametrize("beta, alpha", [(1, 1), (0.5, 2)])
-def test_sums_of_products_are_those_of_float64(layout, added, beta, alpha):
+def test_sums_of_products_are_those_of_float64(layout: str, added: str, beta: float, alpha: float) -> None:
     left, right = LAYOUTS[layout]
     shape = {"bias": (right.shape[1],), "column": (len(left), 1), "matrix": (len(left), right.shape[1])}[added]
     addend = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(left.dtype)
@@ -47,7 +48,7 @@ def test_sums_of_products_are_those_of_float64(layout, added, beta, alpha):
     torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=1e-5)
 
 
-def test_shapes_that_do_not_fit_say_so():
+def test_shapes_that_do_not_fit_say_so() -> None:
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         matmul.mm(LEFT, RIGHT.t())
 
@@ -68,7 +69,9 @@ torch.save([batch.grad, layer.weight.grad, layer.bias.grad, plain.weight.grad], 
 """
 
 
-def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(tmp_path, monkeypatch):
+def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started = []
     for by in (matmul.ONEDNN, matmul.TORCH):
         monkeypatch.setenv(matmul.VARIABLE, by)
@@ -89,7 +92,9 @@ def test_a_process_multiplies_as_the_variable_says_and_gradients_agree(tmp_path,
         ("vendor_id\t: GenuineIntel\nflags\t\t: avx2 avx512f avx512dq\n", matmul.TORCH),
     ],
 )
-def test_auto_takes_onednn_if_mkl_holds_back(tmp_path, monkeypatch, about, by):
+def test_auto_takes_onednn_if_mkl_holds_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, about: str, by: str
+) -> None:
     monkeypatch.setenv(matmul.VARIABLE, matmul.AUTO)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     (tmp_path / "cpuinfo").write_text(about + "\nprocessor: 1\n")
@@ -99,7 +104,7 @@ def test_auto_takes_onednn_if_mkl_holds_back(tmp_path, monkeypatch, about, by):
     assert matmul.chosen() == matmul.TORCH
 
 
-def test_a_wrong_name_is_said(monkeypatch):
+def test_a_wrong_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(matmul.VARIABLE, "openblas")
     with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are torch, oneDNN and auto"):
         matmul.chosen()

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,8 +142,14 @@ def test_steps_are_counted_for_chapters_that_are_written_alone(tmp_path: Path) -
     assert steps == [(0, 1), (1, 1)]
 
 
-@pytest.mark.parametrize("tasks", [1, chapter_cache.FEW + 1])
-def test_a_damaged_file_is_named_by_whoever_reads_it(tmp_path: Path, tasks: int) -> None:
+@pytest.mark.parametrize(
+    ("tasks", "writer"), [(1, chapters.write), (chapter_cache.FEW + 1, None)], ids=["one process", "several"]
+)
+def test_a_damaged_file_is_named_by_whoever_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tasks: int, writer: Any
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(chapter_cache, "write", writer or written_apart)
     runs = [make_record(method, n=2, task=f"task_{i}") for i in range(tasks) for method in ("lora", "full")]
     root = write_results(tmp_path / "results", *runs)
     damaged = next(root.rglob("record.json")).with_name("predictions.jsonl")

@@ -104,13 +104,3 @@ def test_what_was_forgotten_is_drawn_against_what_was_gained(tmp_path: Path) -> 
     assert re.search(r"\(figures/\S+-retention\.svg\)", page)
     assert ["full", "knowledge", "0.600", "0.500", "-0.10 (-0.15 to -0.05)", "100"] in table_rows(page, "full")
     assert ["full", "bits_per_byte"] in [row[:2] for row in table_rows(page, "full")]
-
-
-def test_a_task_is_compared_with_its_public_twin_by_the_order_of_methods(tmp_path: Path) -> None:
-    values = {"zero_shot": 0.2, "few_shot": 0.3, "full": 0.6, "prefix": 0.5}
-    own = [make_record(name, value) for name, value in values.items()]
-    twin = [make_record(name, 0.9 - value, task="banking77", data="7" * 64) for name, value in values.items()]
-    rows = table_rows(make_report(tmp_path, *own, *twin), "ticket_routing")
-    assert [row[1:] for row in rows] == [["banking77", "smollm2-135m-q4", "4", "-1.00"]]
-    assert "public twins" not in make_report(tmp_path / "alone", *own)
-    assert "public twins" not in make_report(tmp_path / "few", *own[:2], *twin)

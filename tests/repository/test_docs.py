@@ -10,8 +10,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from typer.main import get_command
 
-from harness import paths
+from harness import cli, paths
 from harness.adaptation import peft_model
+from harness.check.margins import RESOURCES
+from harness.check.outcome import EXIT_CODES
 from harness.cli import app
 from harness.records.record import Record
 from harness.settings import Settings
@@ -58,3 +60,21 @@ def test_the_yaml_that_the_pages_show_is_yaml() -> None:
     for page in PAGES:
         for block in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.DOTALL):
             assert isinstance(yaml.safe_load(block), dict)
+
+
+def test_the_page_shows_commands_that_parse() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    shown = [line.split("   ")[0] for line in page.splitlines() if line.strip().startswith("harness check")]
+    assert len(shown) >= 4
+    command = get_command(cli.app).commands["check"]  # type: ignore[attr-defined]
+    for line in shown:
+        context = command.make_context("check", line.split()[2:])
+        assert context.params["baseline"] and context.params["candidate"]
+
+
+def test_the_page_tells_the_defaults_and_the_exit_codes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
+    shown = yaml.safe_load(page.split("## Margins")[1].split("```yaml")[1].split("```")[0])
+    assert shown["resources"] == RESOURCES
+    for verdict, code in EXIT_CODES.items():
+        assert re.search(rf"^\| {code} \|.*`{verdict}`", page, re.MULTILINE)

@@ -15,14 +15,7 @@ from tests.tiny_model import SHAPE
 LORA = {"_target_": "peft.LoraConfig", "r": 8}
 
 
-@pytest.fixture
-def task(colours: Path) -> Task:
-    return load_task(colours)
-
-
-def make_settings(
-    trains: bool = False, context: str | dict[str, Any] = "zero_shot", k: int | None = None, **changes: Any
-) -> Settings:
+def make_settings(trains: bool = False, context: str = "zero_shot", k: int | None = None, **changes: Any) -> Settings:
     config = {
         "task": {"name": "colours", "path": None, "source": {"path": None}},
         "model": {"name": "tiny", "source": "random", "shape": SHAPE, "path": None, "dtype": "float32"},

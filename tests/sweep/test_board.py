@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness.sweep.board import Board
 from harness.sweep.time_left import Done, Pace, Planned
+from tests.commands import HANGS
 
 CELLS = [Planned("letters", method) for method in ("zero_shot", "few_shot", "lora", "rag")]
 EXPECTED = {CELLS[0]: 10.0, CELLS[1]: 20.0, CELLS[2]: 40.0, Planned("other", "rag"): 30.0}
@@ -75,7 +76,7 @@ def test_pace_follows_the_cells_that_are_done() -> None:
 
 def test_a_sweep_draws_its_runs_in_place_and_an_interruption_keeps_them(colours: Path, tmp_path: Path) -> None:
     words = ["task=folder", f"task.path={colours}", "model=tiny", f"results={tmp_path / 'results'}"]
-    words += ["measure.latency_requests=2", "measure.retention_items=null", "++training.epochs=400"]
+    words += ["measure.latency_requests=2", "measure.retention_items=null", "++training.epochs=1000000"]
     words += ["++training.early_stopping_patience=null"]
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "harness", "run", "-m", *words, "method=zero_shot,full"]
@@ -84,7 +85,7 @@ def test_a_sweep_draws_its_runs_in_place_and_an_interruption_keeps_them(colours:
     )
     os.close(theirs)
     seen = b""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS
     while b"training " not in seen and time.monotonic() < deadline:
         seen += read(ours)
     os.killpg(sweep.pid, signal.SIGINT)  # what Ctrl-C does: every process of the terminal is interrupted

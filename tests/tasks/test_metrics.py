@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.tasks.metrics import METRICS, contains, exact_match, normalise, number_match, token_f1
+from harness.tasks.metrics import contains, exact_match, normalise, number_match, token_f1
 
 
 def test_normalisation_is_squads() -> None:
@@ -37,23 +37,3 @@ def test_numbers_are_compared_as_numbers() -> None:
 def test_exact_match_ignores_case_and_articles_only() -> None:
     assert exact_match("The ferry.", ["ferry"]) == 1
     assert exact_match("ferry boat", ["ferry"]) == 0
-
-
-def test_evaluate_loads_the_metrics_from_their_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    import evaluate
-
-    from harness.tasks import evaluate_modules
-
-    loaded = evaluate.load(str(evaluate_modules.__file__), "token_f1")
-    found = loaded.compute(predictions=["the Ormen ferry"], references=[["Ormen"]])
-    assert found == {"token_f1": pytest.approx(2 / 3)}
-
-
-def test_evaluate_modules_give_the_mean_of_the_pure_metric() -> None:
-    from harness.tasks.evaluate_modules import as_module
-
-    predictions, references = ["the Ormen ferry", "x"], [["Ormen"], ["x", "y"]]
-    for name, metric in METRICS.items():
-        mean = sum(map(metric, predictions, references)) / 2
-        assert as_module(name).compute(predictions=predictions, references=references) == {name: pytest.approx(mean)}

@@ -10,8 +10,16 @@ from harness.errors import UserError
 from harness.paths import TASKS
 from harness.tasks.definition import load_task
 from harness.tasks.scoring import scorer
+from harness.tasks.sql import ROWS, Database
 from harness.tasks.task import SPLITS, Task
 from tests.factories import write_rows
+
+
+@pytest.fixture(autouse=True)
+def patient_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No query that ends is stopped, however slow the machine is."""
+    monkeypatch.setattr(Database.__init__, "__defaults__", ("database", 600.0, ROWS))
+
 
 OWN = [path.parent.name for path in sorted(TASKS.glob("*/test.jsonl"))]
 

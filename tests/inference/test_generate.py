@@ -1,0 +1,76 @@
+"""Decoding against the plainest way to do the same."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from harness.contexts.chat_format import Encoder
+from harness.inference.generate import decode, generate
+from harness.inference.shared_prefix import SharedPrefix
+from harness.models import loading
+from tests.inference.asking import CHOICES, generate_all, ignore_progress, load_tiny, prefix_of, prompt_of
+
+
+def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
+    """An answer that ends at once, and more prompts than rows."""
+    prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in (3, 40, 11, 25, 1, 7, 8, 9, 2)]
+    apart = generate_all(base, prompts, None, rows=1)
+    ends = Encoder(base.tokenizer).end_of_turn
+    early = next(token for answer in apart for token in answer[:2])
+    for end in (ends, early):
+        encoder = Ending(base.tokenizer, end)
+        expected = generate(base.model, encoder, prompts, 6, 1, None, ignore_progress)
+        for rows in (1, 2, 5, 16):
+            assert (
+                generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), ignore_progress) == expected
+            )
+
+
+class Ending(Encoder):
+    """An encoder for which a turn ends with a token of the test's choice."""
+
+    def __init__(self, tokenizer: Any, end: int) -> None:
+        super().__init__(tokenizer)
+        object.__setattr__(self, "_end", end)
+
+    @property
+    def end_of_turn(self) -> int:
+        return int(self._end)  # type: ignore[attr-defined]
+
+
+def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = load_tiny()
+    prompts = [prompt_of(base, f"{'a ' * n}{n}") for n in range(9)]
+    prefix, tried, genuine = prefix_of(base, prompts), [], SharedPrefix.own
+
+    def small(self: SharedPrefix, rows: int, room: int) -> Any:
+        tried.append(rows)
+        if rows > 2:
+            raise torch.OutOfMemoryError("too much")
+        return genuine(self, rows, room)
+
+    monkeypatch.setattr(SharedPrefix, "own", small)
+    assert generate_all(base, prompts, prefix, rows=8) == generate_all(base, prompts, None)
+    assert tried == [8, 4, 2]
+    monkeypatch.setattr(SharedPrefix, "own", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("too much")))
+    with pytest.raises(torch.OutOfMemoryError):
+        generate_all(base, prompts, prefix)
+
+
+@torch.no_grad()
+def test_one_request_is_decoded_as_the_plain_greedy_loop_does(base: loading.Base) -> None:
+    prompt, ids = prompt_of(base), []
+    for _ in range(6):
+        inputs = torch.tensor([prompt + ids])
+        logits = base.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
+        ids.append(int(logits[0, -1].argmax()))
+    assert decode(base.model, prompt, end_of_turn=-1, most=6).ids == ids
+
+
+def test_a_constrained_answer_is_one_of_the_choices(base: loading.Base) -> None:
+    encoder = Encoder(base.tokenizer)
+    choices = [encoder.completion(choice) for choice in CHOICES]
+    for text in ("a", "b", "c", "d"):
+        decoded = decode(base.model, prompt_of(base, text), encoder.end_of_turn, 2, choices)
+        assert encoder.decode(decoded.ids) in CHOICES
