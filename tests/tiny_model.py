@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.models.model_settings import ModelSettings
 from harness.settings import Settings, TrainingSettings
 from harness.sweep.compose import compositions
 

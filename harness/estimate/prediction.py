@@ -129,8 +129,7 @@ def with_overhead(found: Footprint, device: str) -> dict[str, int]:
 
 
 def _default_device(settings: Settings) -> str:
-    shape = settings.model.source == "random" and settings.model.dtype != "float32"  # of a model for a GPU
-    return "cuda" if shape or device_kind() != "cpu" else "cpu"
+    return "cuda" if settings.model.is_shape or device_kind() != "cpu" else "cpu"
 
 
 def _precision(settings: Settings, device: str) -> str:

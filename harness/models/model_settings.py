@@ -25,3 +25,8 @@ class ModelSettings:
     package_version: str | None = None
     shape: Mapping[str, Any] | None = None
     """Of a model of random weights: the fields of its transformers configuration."""
+
+    @property
+    def is_shape(self) -> bool:
+        """Whether it has the shape of a known model (conf/model/shape-*.yaml), to learn what that one needs."""
+        return self.source == "random" and self.name.startswith("shape-")

@@ -9,6 +9,7 @@ import pytest
 from harness.adaptation.batches import Rows
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
+from harness.contexts.context_settings import ContextSettings
 from harness.models import loading
 from harness.tasks.definition import load_task
 from tests.tiny_model import TINY
@@ -17,6 +18,6 @@ from tests.tiny_model import TINY
 @pytest.fixture
 def rows(colours: Path) -> tuple[Rows, Rows]:
     task = load_task(colours)
-    context = bind({"name": "zero_shot"}, task, (), seed=0)
+    context = bind(ContextSettings("zero_shot"), task, (), seed=0)
     encoder = Encoder(loading.load_tokenizer(TINY))
     return tuple(Rows.encode(context, encoder, task.splits[split], 2048) for split in ("train", "validation"))  # type: ignore[return-value]

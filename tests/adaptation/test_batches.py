@@ -1,5 +1,6 @@
 """Tokenised rows, and how they are laid out in a batch."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from harness.adaptation.batches import Layout, Rows, keeps_rows_apart
 from harness.contexts.chat_format import Encoder
 from harness.contexts.context import bind
+from harness.contexts.context_settings import ContextSettings
 from harness.errors import UserError
 from harness.measurement.flops import Matrices
 from harness.models import loading
@@ -42,14 +44,14 @@ def test_many_long_rows_are_padded_and_few_short_ones_are_not() -> None:
     ],
 )
 def test_only_a_model_that_keeps_rows_apart_reads_them_in_one(shape: dict[str, Any], packs: bool) -> None:
-    assert keeps_rows_apart(loading.load({**TINY, "shape": shape}, None).model) is packs
+    assert keeps_rows_apart(loading.load(replace(TINY, shape=shape), None).model) is packs
 
 
 def test_a_row_that_is_too_long_is_refused_not_cut(colours: Path) -> None:
     task = load_task(colours)
     encoder = Encoder(loading.load_tokenizer(TINY))
     with pytest.raises(UserError, match=r"train-0 has \d+ tokens, more than training.max_length=20"):
-        Rows.encode(bind({"name": "zero_shot"}, task, (), 0), encoder, task.splits["train"], 20)
+        Rows.encode(bind(ContextSettings("zero_shot"), task, (), 0), encoder, task.splits["train"], 20)
 
 
 def test_documents_are_taught_as_text_or_as_answers_to_their_titles() -> None:

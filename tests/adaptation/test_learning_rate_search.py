@@ -8,6 +8,7 @@ import torch
 
 from harness.adaptation import learning_rate_search
 from harness.contexts.context import bind
+from harness.contexts.context_settings import ContextSettings
 from harness.measurement.meter import Meter, now
 from harness.progress import Progress
 from harness.settings import Settings
@@ -30,7 +31,7 @@ def test_where_memory_ends_training_starts_again_with_checkpointing(
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
     (configured,) = compose.compositions(words)
     task = configured.load_task()
-    shown = bind({"name": "zero_shot"}, task, (), 0)
+    shown = bind(ContextSettings("zero_shot"), task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
     facts = learning_rate_search.adapt(configured, task, shown, pool, unseen, Meter(), Progress()).training
     assert asked == [None, True]
@@ -47,7 +48,7 @@ def test_no_second_of_a_search_is_counted_twice(colours: Path, tmp_path: Path) -
     words = ["task=folder", f"task.path={colours}", "model=tiny", "method=lora", f"results={tmp_path}"]
     (configured,) = compose.compositions([*words, "training.learning_rate=[1e-3,1e-2]", "training.epochs=1"])
     task, meter, began = configured.load_task(), Meter(), now()
-    shown = bind({"name": "zero_shot"}, task, (), 0)
+    shown = bind(ContextSettings("zero_shot"), task, (), 0)
     pool, unseen = task.splits["train"][:4], task.splits["validation"][:2]
     adapted = learning_rate_search.adapt(configured, task, shown, pool, unseen, meter, Progress())
     assert sum(meter.spent.values()) <= now() - began

@@ -16,12 +16,12 @@ from tests.factories import (
     ("text", "said"),
     [
         ("metrics: {acuracy: 0.02}", "metrics.acuracy: not known; known are accuracy"),
-        ("resources: {latency_ms: ten}", "resources.latency_ms: 'ten'; expected a share"),
-        ("resources: {latency_ms: 10}", "resources.latency_ms: 10; expected a share"),
-        ("metrics: {accuracy: true}", "metrics.accuracy: True; expected a share"),
-        ("metrics: 0.02", "metrics: expected a name and a number"),
-        ("quality: 0.02", "quality: no such part"),
-        ("- 1", "expected the parts"),
+        ("resources: {latency_ms: ten}", "resources.latency_ms='ten': expected a share"),
+        ("resources: {latency_ms: 10}", "resources.latency_ms=10: expected a share"),
+        ("metrics: {accuracy: true}", "metrics.accuracy=True: expected a share"),
+        ("metrics: 0.02", "metrics=0.02: expected names, each with a share"),
+        ("quality: 0.02", "quality: not known; known are metrics, resources"),
+        ("- 1", "expected fields such as metrics, resources"),
         ("a: [", "cannot be read as YAML"),
     ],
 )

@@ -10,8 +10,8 @@ import pytest
 from harness import stats
 from harness.check.gate import judge, pool
 from harness.check.paired import Paired, weigh
-from harness.tasks.definition import BY_KIND
 from harness.tasks.metrics import HIGHER_IS_BETTER
+from harness.tasks.task_yaml import BY_KIND
 from tests.commands import check_pair, run_check
 from tests.factories import (
     N_CHECKED,

@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 
 from harness.contexts.context import bind
-from harness.contexts.retrieval import gives_away
+from harness.contexts.context_settings import ContextSettings
+from harness.contexts.retrieval import gives_away, mean_ranking_quality
 from harness.errors import NotApplicable
 from harness.tasks.definition import load_task
 from harness.tasks.documents import Passage
 from harness.tasks.task import Task
 
 EMBEDDER = "all-minilm-l6-v2"
-RAG = {
-    "name": "rag", "k": 2, "embedder": EMBEDDER, "retriever": "dense", "index": "exact",
-    "chunk": {"tokens": None, "overlap": 0},
-}  # fmt: skip
+RAG = ContextSettings("rag", k=2, embedder=EMBEDDER)
 
 
 def test_instructions_come_before_the_question(task: Task) -> None:
@@ -62,4 +60,4 @@ def test_oracle_shows_the_gold_passage_only(task: Task) -> None:
 def test_a_task_without_documents_has_no_such_cell(colours: Path, name: str) -> None:
     (colours / "corpus.jsonl").unlink()
     with pytest.raises(NotApplicable, match="no documents"):
-        bind({**RAG, "name": name}, load_task(colours), (), seed=0)
+        bind(replace(RAG, name=name), load_task(colours), (), seed=0)

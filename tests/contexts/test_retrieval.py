@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -64,9 +65,3 @@ def test_ranking_is_judged_by_recall_reciprocal_rank_and_ndcg() -> None:
     assert ranking_quality(["a", "b"], ["z"]) == {"recall": 0, "mrr": 0, "ndcg": 0}
     assert ranking_quality(["a", "b"], ["a", "b"]) == {"recall": 1, "mrr": 1, "ndcg": 1}
     assert ranking_quality(["b", "b", "a"], ["a"])["mrr"] == 0.5  # two chunks of one document take one place
-
-
-@pytest.mark.parametrize(("name", "value"), [("retriever", "psychic"), ("index", "annoy")])
-def test_an_unknown_setting_is_named(passages: list[Passage], name: str, value: str) -> None:
-    with pytest.raises(UserError, match=f"context.{name}={value}: known are"):
-        Index.build(passages, {**SETTINGS, name: value})

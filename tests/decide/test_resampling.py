@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 from scipy import special
 
 from harness import stats
-from harness.decide.resampling import Answers
+from harness.decide.resampling import redraw, validation_scores
 from harness.records.reading import VALIDATION_FILE, load_records
 from tests.commands import decide_one
 from tests.factories import (
@@ -43,8 +43,8 @@ def test_items_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
     root = write_answered_runs(tmp_path, runs)
     assert decide_one(root).strategy.probability > 0.8
     for run in load_records(root):
-        lines = [{**line, "cluster": f"c{i // 50}"} for i, line in enumerate(run.validated())]
-        (run.folder / VALIDATION_FILE).write_text("".join(json.dumps(line) + "\n" for line in lines))
+        lines = [replace(line, cluster=f"c{i // 50}") for i, line in enumerate(run.predictions("validation"))]
+        (run.folder / VALIDATION_FILE).write_text("".join(line.to_json() + "\n" for line in lines))
     assert 0.4 < decide_one(root).strategy.probability < 0.7
 
 
@@ -68,14 +68,14 @@ def test_in_the_draws_two_methods_are_told_apart_as_over_all_items(tmp_path: Pat
         ),
     ]
     rows = {row.name: row for row in decide_one(write_answered_runs(tmp_path, runs)).cohort.rows}
-    answers = Answers.of(list(rows.values()))
-    assert answers is not None
-    zero, few, full = (rows[name] for name in ("zero_shot", "few_shot", "full"))
-    draws = answers.redraw([zero, few, full], 5)
+    matrix = validation_scores(list(rows.values()))
+    assert matrix is not None
+    zero, few, full = ("zero_shot", "few_shot", "full")
+    draws = redraw(matrix, [zero, few, full], 5)
     for draw in range(5):  # one checkpoint each: exact McNemar over the items drawn
-        drawn = [np.repeat(answers.scores[row.name][0], draws.weights[draw].astype(int)) for row in (zero, few)]
+        drawn = [np.repeat(matrix.scores[name][0], draws.weights[draw].astype(int)) for name in (zero, few)]
         assert draws.p(zero, few)[draw] == pytest.approx(stats.compare(drawn[0].tolist(), drawn[1].tolist()).p)
-    found = answers.compare(full, zero)  # with seeds: t with the error and the freedom of all items and seeds
+    found = matrix.compare(full, zero)  # with seeds: t with the error and the freedom of all items and seeds
     expected = 2 * special.stdtr(found.freedom, -abs(draws.means[2] - draws.means[0]) / found.error)
     assert draws.p(full, zero) == pytest.approx(expected)
 
@@ -87,6 +87,6 @@ def test_a_run_on_a_few_items_does_not_take_the_others_from_the_rest(tmp_path: P
         (make_record("prefix", memory=900), right_then_wrong(50), right_then_wrong(12, 20)),
     ]
     rows = decide_one(write_answered_runs(tmp_path, runs)).cohort.rows
-    answers = Answers.of(rows)
-    assert answers is not None
-    assert (set(answers.scores), len(answers.clusters)) == ({"zero_shot", "full"}, 500)
+    matrix = validation_scores(rows)
+    assert matrix is not None
+    assert (set(matrix.scores), len(matrix.ids)) == ({"zero_shot", "full"}, 500)

@@ -26,14 +26,6 @@ def test_a_7b_estimate_adds_up_and_says_which_gpus_it_fits() -> None:
     assert found.seconds_per_step is None  # nothing was measured, so nothing is said
 
 
-def test_sizes_are_those_of_common_gpus_or_plain_bytes() -> None:
-    assert prediction.bytes_of("24GB") == 24564 * 2**20
-    assert prediction.bytes_of("10GiB") == 10 * 2**30
-    assert prediction.bytes_of("10 GB") == 10**10
-    with pytest.raises(UserError, match="--fit many"):
-        prediction.bytes_of("many")
-
-
 def test_a_time_comes_from_earlier_runs_on_this_device_and_from_nowhere_else(tmp_path: Path) -> None:
     asked = tiny_settings("method=lora", f"results={tmp_path / 'results'}")
     request = prediction.Request(tokens=32, device="cpu")

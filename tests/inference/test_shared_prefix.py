@@ -1,5 +1,6 @@
 """Scoring and decoding against the plainest way to do the same."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from harness.inference.generate import decode
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
 from tests.inference.asking import CHOICES, generate_all, load_tiny, prefix_of, prompt_of, score_all, score_separately
-from tests.tiny_model import TINY
+from tests.tiny_model import SHAPE, TINY
 
 PROMPTS = {
     "very different lengths": [f"Which queue? {'so ' * n}{n}" for n in (1, 300, 7, 2, 40)],

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UserError
-from harness.records.reading import load_records, read_lines
+from harness.records.prediction import Prediction, read_predictions
+from harness.records.reading import load_records
 from harness.records.record import Record
 from harness.records.results_folder import save_run
 from harness.report import write_report
