@@ -1,4 +1,4 @@
-"""What a run reports of its figures."""
+"""One run, from data to record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes into the prompt, and that nobody sees its own answer there."""
+"""What goes into the prompt: instructions and passages."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Documents and how they are found: chunks, indexes, fusion, what ranking is worth."""
+"""How passages are found: indexes, fusion, what a ranking is worth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recommended for a task, and how sure that is."""
+"""What is recommended for a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring and decoding against the plainest way to do the same."""
+"""A prefix that is read once changes no score and no answer."""
 
 from dataclasses import replace
 from typing import Any

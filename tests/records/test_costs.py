@@ -1,4 +1,4 @@
-"""Costs and the number of requests after which training has paid for itself."""
+"""What setting up and requests cost, in seconds and in money."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Differences between methods: paired, over clusters and seeds, corrected for many, and what they could have shown."""
+"""Differences between methods, against published values and statsmodels, by exact enumeration and simulation."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Statistics against published values, against statsmodels, and by exact enumeration and simulation."""
+"""Intervals of one method, against published values and statsmodels."""
 
 import pytest
 from statsmodels.stats.proportion import proportion_confint

@@ -1,4 +1,4 @@
-"""`harness run`: what runs, what is skipped, what is recorded when things go wrong."""
+"""`harness run`: what runs, what is skipped, and what is refused."""
 
 import json
 from pathlib import Path
