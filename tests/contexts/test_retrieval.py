@@ -10,7 +10,6 @@ import pytest
 from harness.contexts import retrieval_index
 from harness.contexts.context_settings import ContextSettings, IndexKind
 from harness.contexts.retrieval import Index, fused, ranking_quality
-from harness.errors import UserError
 from harness.tasks.documents import Passage
 
 SETTINGS = ContextSettings("rag")

@@ -7,7 +7,6 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli import app
-from harness.errors import UserError
 from harness.estimate import prediction
 from harness.measurement.machine import describe_device
 from harness.sweep import compose
