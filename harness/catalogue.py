@@ -40,7 +40,7 @@ def experiments() -> list[Entry]:
 
 
 def task_field(name: str, field: str) -> object:
-    """What a task's own file says in a field; None where it says nothing or the task is not here."""
+    """What a task's own file says in a field; None if it says nothing or the task is not here."""
     for folder in _task_folders():
         if folder.name == name:
             return _yaml(folder / "task.yaml").get(field)

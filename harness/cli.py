@@ -37,7 +37,7 @@ harness run task=folder task.path=DIR method=rag_lora
 harness run task=banking77 task.source.path=DIR method=zero_shot
 """
 _ESTIMATE_EXAMPLES = """\
-Memory by part and time, before running; which GPUs it fits. Loads no weights.
+Predict memory by part, time and which GPUs fit, before you run anything. Loads no weights.
 
 \b
 harness estimate method=lora rank=8
@@ -47,7 +47,8 @@ harness estimate model=hub model.id=ORG/NAME method=qlora --tokens 2048
 harness estimate experiment=memory_7b
 """
 _CHECK_EXAMPLES = """\
-Is a candidate no worse? Exit code 0 no worse or better, 1 worse, 2 usage, 3 inconclusive, 4 not comparable.
+Is the candidate no worse than the baseline? Exit code 0 no worse or better, 1 worse, 2 usage, 3 inconclusive,
+4 not comparable.
 
 \b
 harness check --baseline results/main,method=lora --candidate results/branch,method=lora
@@ -69,14 +70,15 @@ def run(
 @app.command()
 def report(
     results: Annotated[
-        list[str] | None, typer.Argument(help="A folder and filters: results/quickstart,method=lora; or several.")
+        list[str] | None,
+        typer.Argument(help="Results folders with filters: results/quickstart,method=lora"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write; reports/NAME if not given.")] = None,
-    gpu_hour: Annotated[float | None, typer.Option(help="What the machine costs an hour: costs in money.")] = None,
-    requests_per_month: Annotated[float | None, typer.Option(help="How much it is asked: costs of a month.")] = None,
-    examples: Annotated[bool, typer.Option(help="Show rows on which methods disagree, with their answers.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Where to write the report; default: reports/NAME.")] = None,
+    gpu_hour: Annotated[float | None, typer.Option(help="Price of the machine per hour, to show money.")] = None,
+    requests_per_month: Annotated[float | None, typer.Option(help="Expected requests per month, for costs.")] = None,
+    examples: Annotated[bool, typer.Option(help="Include items on which methods disagree, with their answers.")] = True,
 ) -> None:
-    """Tables and figures from results, as markdown, one HTML page and CSV."""
+    """Write tables and figures from results: markdown, one HTML page and CSV."""
     from harness.progress import Progress
     from harness.records.costs import Prices
     from harness.report import write_report
@@ -94,7 +96,7 @@ def report(
 
 @app.command()
 def demo() -> None:
-    """What a small real comparison found: the committed run's tables, in seconds. No model, no torch."""
+    """Show what a small real comparison found, from its committed results. Runs no model, needs no torch."""
     from harness.report.demo import text
 
     print(text())
@@ -103,13 +105,16 @@ def demo() -> None:
 @app.command(help=_CHECK_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def check(
     context: typer.Context,
-    baseline: Annotated[str, typer.Option(help="A folder and filters; with --run overrides, as method=lora,rank=16.")],
-    candidate: Annotated[str, typer.Option(help="The same: what shall be no worse.")],
-    run: Annotated[bool, typer.Option("--run", help="Run what is missing first, with overrides of both.")] = False,
-    margins: Annotated[Path | None, typer.Option(help="YAML: how much worse is no worse, by name.")] = None,
-    margin: Annotated[float | None, typer.Option(help="The primary metric's; 0.02 is two points.")] = None,
-    max_missing: Annotated[float, typer.Option(help="Share of items that may be without a score.")] = 0.01,
-    markdown: Annotated[Path | None, typer.Option(help="Write a comment for a pull request.")] = None,
+    baseline: Annotated[str, typer.Option(help="Results folder and filters; with --run, method=lora,rank=16.")],
+    candidate: Annotated[str, typer.Option(help="The candidate, in the same form.")],
+    run: Annotated[
+        bool,
+        typer.Option("--run", help="First make the missing runs; more words: overrides."),
+    ] = False,
+    margins: Annotated[Path | None, typer.Option(help="YAML file with margins by metric and resource.")] = None,
+    margin: Annotated[float | None, typer.Option(help="Margin of the primary metric; 0.02 is two points.")] = None,
+    max_missing: Annotated[float, typer.Option(help="Share of items that may lack a score.")] = 0.01,
+    markdown: Annotated[Path | None, typer.Option(help="Write the result as a comment for a pull request.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -139,23 +144,24 @@ def check(
 
 @app.command()
 def decide(
-    results: Annotated[str, typer.Argument(help="A folder and filters: results/reference,model=NAME")] = "results",
-    max_memory: Annotated[str | None, typer.Option(help="Such as 24GB; of training and answering.")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="Such as 200ms; the median of single requests.")] = None,
-    max_training: Annotated[str | None, typer.Option(help="Such as 2h; the search for the rate included.")] = None,
+    results: Annotated[str, typer.Argument(help="Results folder and filters: results/reference,seed=0")] = "results",
+    max_memory: Annotated[str | None, typer.Option(help="Memory for training and answering, such as 24GB.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Median latency of one request, such as 200ms.")] = None,
+    max_training: Annotated[str | None, typer.Option(help="Training time with the search for a rate: 2h.")] = None,
     requests_per_month: Annotated[
-        float | None, typer.Option(min=0, help="How much it is asked; methods compete by time.")
+        float | None,
+        typer.Option(min=0, help="Expected requests per month, to compare machine time."),
     ] = None,
-    gpu_hour: Annotated[
-        float | None, typer.Option(min=0, help="What the machine costs an hour: costs in money.")
-    ] = None,
-    facts_change: Annotated[str, typer.Option(help="never | yearly | monthly | weekly | daily")] = "never",
-    private: Annotated[bool, typer.Option(help="What rows and documents say may not be in weights.")] = False,
-    markdown: Annotated[Path | None, typer.Option(help="Write the decision as a page.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page for a browser.")] = None,
+    gpu_hour: Annotated[float | None, typer.Option(min=0, help="Price of the machine per hour, to show money.")] = None,
+    facts_change: Annotated[
+        str, typer.Option(help="Facts change never | yearly | monthly | weekly | daily.")
+    ] = "never",
+    private: Annotated[bool, typer.Option(help="Rows must not be trained into weights.")] = False,
+    markdown: Annotated[Path | None, typer.Option(help="Write the decision as markdown.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the decision as an HTML page.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Which strategy for each task, within limits, and why. Exit code 3 where nothing fits."""
+    """Recommend a strategy for each task within your limits, and say why. Exit code 3 if nothing fits."""
     from harness.decide import Limits, text
     from harness.decide import decide as choose
     from harness.report.decision_page import as_html
@@ -182,10 +188,10 @@ def decide(
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def estimate(
     context: typer.Context,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row, and of a prompt.")] = 512,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of a training row and of a prompt.")] = 512,
     answer_tokens: Annotated[int, typer.Option(min=1, help="Tokens of an answer.")] = 64,
-    device: Annotated[str, typer.Option(help="cuda | cpu; if not given a GPU for a shape, else this machine's.")] = "",
-    fit: Annotated[str, typer.Option(help="A size such as 24GB: the largest batch, or what makes it fit.")] = "",
+    device: Annotated[str, typer.Option(help="cuda | cpu; default: cuda for model=shape-*, else this machine's.")] = "",
+    fit: Annotated[str, typer.Option(help="Memory such as 24GB: find the largest batch, or what makes it fit.")] = "",
     as_json: AsJson = False,
 ) -> None:
     require_run("harness estimate")
@@ -235,12 +241,12 @@ def _shape_defaults(words: list[str]) -> list[str]:
 @app.command()
 def audit(
     task: Annotated[str, typer.Argument(help="A task's name, or its folder.")],
-    source: Annotated[Path | None, typer.Option(help="A local copy of the rows of a public task.")] = None,
-    write_clean: Annotated[Path | None, typer.Option(help="Write a copy without repeated rows to this folder.")] = None,
-    model: Annotated[str, typer.Option(help="Whose tokens lengths are counted in; a file of conf/model/.")] = MODEL,
+    source: Annotated[Path | None, typer.Option(help="Folder with a local copy of a public task's rows.")] = None,
+    write_clean: Annotated[Path | None, typer.Option(help="Folder for a copy without duplicates.")] = None,
+    model: Annotated[str, typer.Option(help="Model whose tokens are counted; a file of conf/model/.")] = MODEL,
     as_json: AsJson = False,
 ) -> None:
-    """What is wrong with a task's data, before money is spent on it. Exit code 1 where there is a defect."""
+    """Check a task's data before you spend money on it. Exit code 1 if it has a defect."""
     silent_libraries.silence()
     from harness import audit as examine
     from harness.progress import Progress
@@ -267,7 +273,7 @@ def list_(
     kind: Annotated[str, typer.Argument(help="tasks | methods | models | experiments; all if not given")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """What there is, a line each."""
+    """List tasks, methods, models and experiments."""
     from harness.catalogue import KINDS
 
     if kind and kind not in KINDS:
@@ -284,7 +290,7 @@ def list_(
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Device, versions, what can and cannot run here, and what to install."""
+    """Show the device and versions, what can run here, and what to install."""
     from dataclasses import asdict
 
     from harness.doctor import examine
@@ -302,7 +308,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """UserError where the file cannot be written."""
+    """UserError if the file cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="replace")

@@ -20,7 +20,7 @@ class Finding:
     ok: bool
     detail: str
     remedy: str = ""
-    """What to do where it is not ok."""
+    """What to do if it is not ok."""
 
 
 def examine() -> list[Finding]:

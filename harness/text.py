@@ -24,7 +24,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def plain(said: object, longest: int = LONGEST) -> str:
-    """One line without control characters (terminal escapes, reversed text), cut where it is too long."""
+    """One line without control characters (terminal escapes, reversed text), cut if it is too long."""
     # Cc: controls and newlines; Cf: bidirectional overrides; Zl, Zp: line and paragraph separators.
     kept = ("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in str(said))).split()
     line = " ".join(kept)

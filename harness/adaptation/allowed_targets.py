@@ -2,7 +2,7 @@
 
     build({"_target_": "peft.LoraConfig", "r": 8, "task_type": "CAUSAL_LM"})
 
-A configuration is data that people copy from each other, so a target is built only where the object's *defining* module
+A configuration is data that people copy from each other, so a target is built only if the object's *defining* module
 belongs to a trusted library: `peft.os.system` has the right prefix and the wrong module. Another package extends the
 list through an entry point of its own (group `harness.targets`, value: the module), never through a configuration.
 """
@@ -41,7 +41,7 @@ def check(spec: Any) -> None:
 
 
 def resolve(path: str) -> Callable[..., Any]:
-    """The class or listed function at a dotted path; UserError where it does not exist or is not trusted."""
+    """The class or listed function at a dotted path; UserError if it does not exist or is not trusted."""
     modules = trusted_modules()
     if not _inside(path, tuple(module.split(".")[0] for module in modules)):
         raise UserError(f"_target_: {path}: only {', '.join(modules)} are trusted.")

@@ -36,7 +36,7 @@ class Rows:
 
     @classmethod
     def encode(cls, context: Context, encoder: Encoder, examples: Sequence[Example], max_length: int) -> Rows:
-        """Rows in the training context; UserError where one is too long, since a row cut short teaches a wrong end."""
+        """Rows in the training context; UserError if one is too long, since a row cut short teaches a wrong end."""
         inputs, labels, left_out = [], [], 0
         for example in examples:
             completion = encoder.completion(example.answer)
@@ -101,7 +101,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a batch of rows becomes tensors: padded, or all in one row where that takes fewer operations.
+    """How a batch of rows becomes tensors: padded, or all in one row if that takes fewer operations.
 
     In one row a token attends to its own sequence only (its positions begin at 0 with each), but its scores with all
     others are computed too: cheaper than padding for few or short rows, dearer for many long ones.

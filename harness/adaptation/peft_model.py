@@ -17,7 +17,7 @@ from harness.settings import Adaptation
 
 
 def check(adaptation: Adaptation) -> None:
-    """Resolve every target before a model is loaded; UserError where one may not be called."""
+    """Resolve every target before a model is loaded; UserError if one may not be called."""
     for part in (adaptation.peft, adaptation.initialise, _optimizer(adaptation)):
         allowed_targets.check(part)
 
@@ -79,7 +79,7 @@ def parameters(model: Any) -> tuple[int, int]:
 def cuts_off_checkpoints(model: Any) -> bool:
     """Whether gradient checkpointing would cut an adapter off.
 
-    What prefix tuning learns is a cache of keys and values, which transformers drops where a layer is computed again.
+    What prefix tuning learns is a cache of keys and values, which transformers drops if a layer is computed again.
     """
     config = getattr(model, "active_peft_config", None)
     return bool(getattr(config, "is_prompt_learning", False)) and hasattr(config, "prefix_projection")

@@ -28,7 +28,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A tokenizer and how it speaks: through its chat template, or as plain text where it has none."""
+    """A tokenizer and how it speaks: through its chat template, or as plain text if it has none."""
 
     tokenizer: Any
 

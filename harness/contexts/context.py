@@ -77,7 +77,7 @@ def bind(
     """The context that `settings` name, for a task.
 
     `pool` holds the labelled rows that demonstrations are drawn from; `corpus` the documents, the task's if not given.
-    NotApplicable where the task lacks what the context shows.
+    NotApplicable if the task lacks what the context shows.
     """
     check_applies(settings, task)
     name, documents = settings.name, task.corpus if corpus is None else corpus

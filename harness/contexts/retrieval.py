@@ -33,7 +33,7 @@ class Index:
 
     @classmethod
     def build(cls, passages: Sequence[Passage], settings: ContextSettings, step: Step = lambda *_: None) -> Index:
-        """The index of a corpus, from the cache where it is there; UserError where the embedder cannot be had.
+        """The index of a corpus, from the cache if it is there; UserError if the embedder cannot be had.
 
         Of the settings, retriever, embedder, index and chunk count.
         """
@@ -78,7 +78,7 @@ def fused(rankings: Iterable[Sequence[int]]) -> list[int]:
 def ranking_quality(found: Sequence[str], gold: Sequence[str]) -> dict[str, float]:
     """Of one ranked list of document ids: recall, reciprocal rank of the first gold one, and nDCG with binary gains.
 
-    A document that is found in several chunks counts where it is found first.
+    A document that is found in several chunks counts at its first place.
     """
     ranked, wanted = list(dict.fromkeys(found)), set(gold)
     hits = [rank for rank, document in enumerate(ranked, start=1) if document in wanted]

@@ -84,7 +84,7 @@ _VECTORS, _FAISS, _BM25, _FACTS = "vectors.npy", "index.faiss", "bm25", "facts.j
 def kept(
     kind: str, texts: list[str], settings: ContextSettings, embedder: Embedder, step: Step
 ) -> tuple[Path, float, bool]:
-    """The cache's folder of a ranking, built where it is not there; the seconds that took, and whether it was there."""
+    """The cache's folder of a ranking, built if it is not there; the seconds that took, and whether it was there."""
     root = paths.cache() / "indexes"
     folder = root / _key(kind, texts, settings)
     facts = folder / _FACTS

@@ -54,7 +54,7 @@ class Estimate:
     precision: str
     gradient_checkpointing: bool | None
     peak_memory_bytes: int
-    """Of training where something is trained, else of answering one request at a time."""
+    """Of training if something is trained, else of answering one request at a time."""
     parts: dict[str, int]
     phases: dict[str, int]
     """Peaks of train and infer."""
@@ -66,7 +66,7 @@ class Estimate:
     """Training and answering, which a run does one after the other."""
     step_flops: float | None
     seconds_per_step: float | None
-    """From the throughput of earlier runs on this device; None where there are none."""
+    """From the throughput of earlier runs on this device; None if there are none."""
     throughput: str
 
     @property

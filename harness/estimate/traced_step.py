@@ -116,7 +116,7 @@ def training_step(
     checkpointing: bool | None = None,
     device: str = "cpu",
 ) -> Footprint:
-    """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say where it is not given.
+    """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say if it is not given.
 
     learned: tokens of a row that the loss is on, which alone get logits. device: cpu | cuda, where optimizers work in
     one kernel instead of parameter by parameter.

@@ -137,7 +137,7 @@ def _score(
 
 
 def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-    """What all prompts begin with, read once; None where that is not wanted or cannot be."""
+    """What all prompts begin with, read once; None if that is not wanted or cannot be."""
     return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
@@ -163,7 +163,7 @@ def _judge_text(respondent: Respondent, example: Example, asked: Prediction, ids
 def _judge_choice(
     respondent: Respondent, example: Example, asked: Prediction, scores: list[float], generated: list[int] | None
 ) -> Prediction:
-    """The likeliest choice; beside it the likeliest per byte, and what the model said freely where it was asked."""
+    """The likeliest choice; beside it the likeliest per byte, and what the model said freely if it was asked."""
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
     said = None if generated is None else respondent.encoder.decode(generated)
     chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))

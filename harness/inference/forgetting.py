@@ -103,7 +103,7 @@ def bits_per_byte(model: Any, encoder: Encoder, text: str) -> float:
 
 
 def _before(settings: Settings, probe: Probe, progress: Progress) -> Skills:
-    """The untrained base's skills, from a file beside the results where an earlier run left them."""
+    """The untrained base's skills, from a file beside the results if an earlier run left them."""
     adaptation = settings.adaptation
     about = settings.config["model"], adaptation.quantization
     parts = [*about, probe.questions, probe.task.data_sha256, environment_identity()]

@@ -51,7 +51,7 @@ def generate(
 ) -> list[list[int]]:
     """Greedy completions of at most `most` tokens, in the order of the prompts.
 
-    batch_size: answers at once; None where it shall suit the device. What does not fit into memory is tried again in
+    batch_size: answers at once; None: what suits the device. What does not fit into memory is tried again in
     batches of half the size.
     """
     size = batch_size or _ROWS[model.device.type]
@@ -164,7 +164,7 @@ def _next_tokens(prefix: SharedPrefix, answers: Sequence[_Answer], seen: int) ->
 def _generate_apart(
     model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, rows: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """What transformers generates, in batches of similar length; a batch has one length where padding would disturb."""
+    """What transformers generates, in batches of similar length; a batch has one length if padding would disturb."""
     sizes = {i: len(prompts[i]) for i in left}
     batch: list[int] = []
     for i in sorted(left, key=lambda i: sizes[i], reverse=True):
@@ -212,7 +212,7 @@ def decode(
     """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
 
     end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: what a
-    server has read before the request comes; None where it reads the whole prompt.
+    server has read before the request comes; None if it reads the whole prompt.
     """
     most = most if not choices else max(map(len, choices))
     with contextlib.nullcontext() if prefix is None else prefix.reading():

@@ -29,7 +29,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 _NAME = "harness_shared_prefix"
 _PROBED = 6  # tokens
 _COPIES = 16
-"""A prefix is copied before the tokens of each row where it is at most so many times as long as they are."""
+"""A prefix is copied before the tokens of each row if it is at most so many times as long as they are."""
 
 _cache: ContextVar[_RowsCache] = ContextVar("cache")
 _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -55,14 +55,14 @@ class SharedPrefix:
     def __init__(self, model: Any, ids: Sequence[int], layers: Sequence[DynamicLayer]) -> None:
         self.ids = tuple(ids)
         self.length: int = layers[0].get_seq_length()
-        # of the cache: the ids, and a learned prefix where there is one
+        # of the cache: the ids, and a learned prefix if there is one
         self._model = model
         self._layers = layers
 
     @classmethod
     @torch.inference_mode()
     def of(cls, model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-        """The common beginning of some prompts, read; None where there is none, or the model cannot be read so."""
+        """The common beginning of some prompts, read; None if there is none, or the model cannot be read so."""
         ids = common_beginning(prompts)
         return cls._after(model, ids) if ids and _splits(model, prompts[0]) else None
 

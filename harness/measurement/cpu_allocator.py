@@ -18,7 +18,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def manage_memory() -> None:
-    """Set the allocator up, before torch allocates its first tensor. Does nothing where there is no glibc."""
+    """Set the allocator up, before torch allocates its first tensor. Does nothing if there is no glibc."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

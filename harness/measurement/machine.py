@@ -113,7 +113,7 @@ def _first_gpu() -> tuple[str, int] | None:
 
 
 def first_gpu() -> Any:
-    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None where there is no driver to ask."""
+    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None if there is no driver to ask."""
     import pynvml
 
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()

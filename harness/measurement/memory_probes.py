@@ -118,7 +118,7 @@ class Cuda:
 
 
 class Driver:
-    """What NVIDIA's driver says of the GPU that is used; nothing where it cannot be asked."""
+    """What NVIDIA's driver says of the GPU that is used; nothing if it cannot be asked."""
 
     def __init__(self) -> None:
         import pynvml
@@ -136,7 +136,7 @@ class Driver:
             return 0
 
     def used_by(self, process: int) -> int:
-        """Bytes that a process has; 0 where the driver does not say (in a container it may know others' numbers)."""
+        """Bytes that a process has; 0 if the driver does not say (in a container it may know others' numbers)."""
         if not self._handle:
             return 0
         try:
@@ -176,7 +176,7 @@ class CpuTicks(NamedTuple):
 class Neighbours:
     """How much of the CPUs' time other processes had, by phase; the CPUs are those that this process may use.
 
-    `counter` reads the CPUs' ticks; None where the system does not tell them.
+    `counter` reads the CPUs' ticks; None if the system does not tell them.
     """
 
     def __init__(self, counter: Callable[[], CpuTicks | None]) -> None:
@@ -205,7 +205,7 @@ class Neighbours:
 
 
 def cpu_ticks() -> CpuTicks | None:
-    """The ticks so far, as /proc tells them; None where there is no /proc."""
+    """The ticks so far, as /proc tells them; None if there is no /proc."""
     if not _SYSTEM.exists():
         return None
     usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
@@ -227,7 +227,7 @@ def _warm_up() -> None:
 
 
 def _status(name: str) -> int:
-    """A figure of /proc/self/status in bytes; psutil's resident memory where there is no /proc."""
+    """A figure of /proc/self/status in bytes; psutil's resident memory if there is no /proc."""
     if not _STATUS.exists():
         import psutil
 

@@ -129,7 +129,7 @@ class Meter:
         return {**parts, "other": total - sum(parts.values())}
 
     def contaminated(self) -> dict[str, list[str]]:
-        """By figure (memory, training, latency), what disturbed it; empty where nothing is known to."""
+        """By figure (memory, training, latency), what disturbed it; empty if nothing is known to."""
         device = self._gauge.remarks()
         crowded = {
             name: self._neighbours.remark(phase) for name, phase in (("training", "train"), ("latency", "infer"))

@@ -30,7 +30,7 @@ class Base:
 
 
 def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Base:
-    """The model that `settings` name, on the device, in evaluation mode; UserError where it cannot be had."""
+    """The model that `settings` name, on the device, in evaluation mode; UserError if it cannot be had."""
     location, revision = locate(settings)
     tokenizer = load_tokenizer(settings)
     with _explained(settings):

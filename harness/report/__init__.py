@@ -42,7 +42,7 @@ def write_report(
     """Write `report.md`, `figures/*.svg`, `report.html` and `records.csv`.
 
     `selectors`: one or several results folders with filters; runs of several that may be compared stand in one table.
-    `out` is reports/<names of the results folders> where it is not given. UserError where a results folder is missing,
+    `out` is reports/<names of the results folders> where it is not given. UserError if a results folder is missing,
     holds no record, or holds a file that cannot be read. `prices` turn seconds into money; `examples`: whether rows,
     with what each method answered, may be shown. `step` is told how many of the chapters to write are written.
     """

@@ -184,7 +184,7 @@ def heading(key: Key) -> str:
 
 
 def notes(cohort: Cohort) -> Iterator[str]:
-    """What the reader of the table has to know, and only where it applies."""
+    """What the reader of the table has to know, and only if it applies."""
     records = cohort.records
     yield (
         f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being "
@@ -199,10 +199,10 @@ def notes(cohort: Cohort) -> Iterator[str]:
     if any(measures.latency(r) is not None for r in records):
         yield (
             "Latency: one request at a time, answer included; merged: the adapter merged into the weights. "
-            "A longer answer takes longer, so latency is not the method's alone."
+            "A longer answer takes longer, so latency depends on the answers too."
         )
     if any((r.inference and r.inference.prompt_tokens) is not None for r in records):
-        yield "Prompt tokens: the mean of an item."
+        yield "Prompt tokens: mean per item."
     yield from _training_notes(records)
     yield from _caveats(cohort)
 
@@ -225,7 +225,7 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
         prompts = Counter(r.method for r in asked)
         once = [method for method, rows in prompts.items() if rows == 1 and method != measures.UNTRAINED]
         if once:
-            yield f"Tried in one form alone: {markdown(', '.join(once))}."
+            yield f"Tried in one form only: {markdown(', '.join(once))}."
     elif rates:
         yield "The learning rate was not tuned: each is the only one tried."
     if any((r.training and r.training.shared) is True for r in records):

@@ -1,7 +1,7 @@
 """What a method costs, and after how many requests training pays for itself.
 
     set-up         seconds of training, of the search for its learning rate, and of building an index
-    each request   the mean time of a single request, answer included; merged where the adapter was merged
+    each request   the mean time of a single request, answer included; merged if the adapter was merged
     break-even     N = (set-up of one - set-up of the other) / (each request of the other - each request of the one)
 
 All on the machine that was measured, rented by the hour and busy with nothing else; so the price cancels out of N. A
@@ -20,8 +20,8 @@ from harness.text import MISSING, Table, count, markdown, short
 
 FORMULA = (
     "Set-up: training, the search for its learning rate, building an index. A request: the mean of single requests, "
-    "merged where the adapter was merged. Cheaper from N requests on: N = (set-up - set-up of the other) / (request of "
-    "the other - request), rounded, since requests vary; the price per hour cancels out."
+    "with the adapter merged if that was measured. Cheaper from N requests on: N = (set-up - set-up of the other) / "
+    "(request of the other - request), rounded, since requests vary; the price per hour cancels out."
 )
 
 
@@ -57,7 +57,7 @@ def section(cohort: Cohort, prices: Prices) -> Iterator[str]:
 
 
 def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:
-    """A line a method: seconds, or money where a price is given."""
+    """A line a method: seconds, or money if a price is given."""
     unit = "seconds" if prices.hour is None else "money"
     month = prices.requests_per_month
     headings = ["method", f"set-up ({unit})", f"{count(REQUESTS)} requests ({unit})"]
@@ -100,7 +100,7 @@ def _said(record: Record, prompt: Record, other: str) -> str | None:
 
 
 def _rounded(requests: float, ratio: float) -> str:
-    """To two digits, and to one where the requests are so close that a twentieth more would move N by a quarter."""
+    """To two digits, and to one if the requests are so close that a twentieth more would move N by a quarter."""
     return f"{float(f'{requests:.{2 if ratio < CLOSE else 1}g}'):,.0f}"
 
 

@@ -13,7 +13,7 @@ from harness.report.comparisons import Comparisons
 
 
 def text() -> str:
-    """Its tables, their findings, where the report lies and what to type next; UserError where it is not there."""
+    """Its tables, their findings, where the report lies and what to type next; UserError if it is not there."""
     if not DEMO_RESULTS.is_dir():
         raise UserError(
             f"{DEMO_RESULTS}: the demo's results are missing. Make your own: harness run experiment=quickstart"

@@ -178,7 +178,7 @@ def _by_rank(line: list[Point]) -> list[Point]:
 
 
 def _join_ranks(axes: Axes, points: list[Point]) -> None:
-    """A faint line through a method's ranks, the seeds' means where there are several."""
+    """A faint line through a method's ranks, the seeds' means if there are several."""
     for line in _series(points).values():
         ranks = [list(of_rank) for _, of_rank in groupby(_by_rank(line), key=lambda p: p.row.record.rank)]
         xs, ys = (
@@ -217,7 +217,7 @@ def _dots(axes: Axes, points: list[Point], shift: float = 0.0) -> None:
 
 
 def _quality_axis(axes: Axes, points: list[Point]) -> None:
-    """As far as the intervals reach and a little more, within 0 to 1 where the scores are."""
+    """As far as the intervals reach and a little more, within 0 to 1 if the scores are."""
     low, high = min(p.low for p in points), max(p.high for p in points)
     pad = max(0.06 * (high - low), 0.01)
     axes.set_ylim(low - pad, high + pad)
@@ -346,7 +346,7 @@ def _doubling_axis(axes: Axes, positions: list[float], name: str) -> None:
 
 
 def _end_labels(axes: Axes, ends: list[tuple[float, str, str]]) -> None:
-    """Names at the right edge beside their lines, moved apart where lines end close together."""
+    """Names at the right edge beside their lines, moved apart if lines end close together."""
     said = [f"{plain(name, 24)} {y:.2f}" for y, name, _ in ends]
     widest = text_width(said, DPI) / (WIDTH * DPI)
     axes.set_position((LEFT, BOTTOM, RIGHT - LEFT - widest - 0.025, TOP - BOTTOM))

@@ -78,7 +78,7 @@ def _merit(row: Row) -> tuple[float, float]:
 
 
 def _compared(comparisons: Comparisons, first: Row, second: Row) -> int | None:
-    """1 or -1 where the paired difference is distinguishable from none, 0 where not; None where it is not known."""
+    """1 or -1 if the paired difference is distinguishable from none, 0 if not; None if it is not known."""
     pair = comparisons.between(first.name, second.name)
     if pair is None:
         return None

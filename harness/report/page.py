@@ -107,7 +107,7 @@ def _headline(of_task: Sequence[Chapter]) -> Chapter:
 
 
 def rules(chapters: Sequence[Chapter]) -> Table | None:
-    """Regret of the recommendation and of two rules that measure nothing; None where there is one task alone."""
+    """Regret of the recommendation and of two rules that measure nothing; None if there is one task alone."""
     headlines = [_headline(of_task) for _, of_task in by_task(chapters)]
     found = over_tasks([{rule: (share, mean) for rule, (share, mean) in c.regret.items()} for c in headlines])
     rows = [

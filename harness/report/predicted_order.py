@@ -53,7 +53,7 @@ class Pair:
 
     @property
     def apart(self) -> bool | None:
-        """Whether the two intervals do not touch; None where one has none."""
+        """Whether the two intervals do not touch; None if one has none."""
         first, second = sorted((self.better.quality, self.worse.quality), key=lambda quality: quality.value)
         return None if first.high is None or second.low is None else first.high < second.low
 

@@ -64,7 +64,7 @@ def _method_columns(cohort: Cohort) -> list[Column]:
 
 
 def _memory_columns(cohort: Cohort, unit: Unit) -> list[Column]:
-    """The peak of all phases, and of training and of answering apart where some run has both."""
+    """The peak of all phases, and of training and of answering apart if some run has both."""
     both = any(r.memory and r.memory.train and measures.inference_memory(r) is not None for r in cohort.records)
     columns = [Column(f"peak memory ({unit.name})", lambda row: _memory(row.record, unit))]
     if both:
@@ -286,7 +286,7 @@ def console(cohort: Cohort) -> Table:
 
 
 def runs(cohort: Cohort) -> Table:
-    """Which runs each row is, and where they lie."""
+    """Which runs each row is, and where it is."""
     several = len({run.root for run in cohort.runs}) > 1
     rows = [
         (

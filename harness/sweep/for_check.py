@@ -39,7 +39,7 @@ class Filled:
 
 
 def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | None) -> Filled:
-    """Run what is missing; UserError where a side is not one method, or no task has both.
+    """Run what is missing; UserError if a side is not one method, or no task has both.
 
     baseline, candidate: Hydra overrides, comma-separated (`method=lora,rank=16`). words: overrides of both. margin: in
     place of the configuration's.

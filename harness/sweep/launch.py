@@ -58,7 +58,7 @@ _board: Board | None = None
 
 
 def main(overrides: list[str], *, debug: bool = False) -> int:
-    """Run a cell or a sweep; 0, 1 where a run failed, 2 where the configuration is wrong."""
+    """Run a cell or a sweep; 0, 1 if a run failed, 2 if the configuration is wrong."""
     global _board
     worker.begin()
     try:

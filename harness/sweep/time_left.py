@@ -45,7 +45,7 @@ class Pace:
         return cls({Planned(r.record.task, r.record.method): r.record.environment.seconds or 0.0 for r in stored})
 
     def left(self, waiting: Sequence[Planned], done: Sequence[Done]) -> float | None:
-        """Seconds that the waiting cells take; None where nothing is known of one of them."""
+        """Seconds that the waiting cells take; None if nothing is known of one of them."""
         known = [(one.seconds, self._expected[one.cell]) for one in done if one.cell in self._expected]
         pace = sum(took for took, _ in known) / sum(expected for _, expected in known) if known else 1.0
         each = [self._of(cell, done, pace) for cell in waiting]

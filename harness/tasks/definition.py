@@ -34,7 +34,7 @@ _CORPUS = "corpus.jsonl"
 
 
 def load_task(folder: Path, source_path: Path | None = None, source_root: Path | None = None) -> Task:
-    """The task in a folder; UserError with file and line where it is malformed.
+    """The task in a folder; UserError with file and line if it is malformed.
 
     `source_path` is a local copy of the rows that the task would take from the hub; `source_root` a folder of such
     copies, each named as the task's `source: {local: NAME}` says.
@@ -156,7 +156,7 @@ def _read_rows(homes: tuple[Path, ...], definition: TaskDefinition, source_path:
 
 
 def _read_corpus(data: Path, name: str) -> list[_Row]:
-    """The documents: corpus.jsonl where there is one, or the file or the folder of texts that the task names."""
+    """The documents: corpus.jsonl if there is one, or the file or the folder of texts that the task names."""
     path = data / name
     if path.is_dir():
         return [_Row(str(path / row["id"]), row) for row in read_documents(path)]
@@ -166,7 +166,7 @@ def _read_corpus(data: Path, name: str) -> list[_Row]:
 
 
 def read_rows(path: Path) -> list[Mapping[str, Any]]:
-    """The rows of a JSONL file, each with an id; UserError with file and line where one is malformed."""
+    """The rows of a JSONL file, each with an id; UserError with file and line if one is malformed."""
     return [row.data for row in _read_jsonl(path, required=True)]
 
 
@@ -264,7 +264,7 @@ def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
         seen: dict[str, str] = {}
         for row in (row for part in parts for row in raw.get(part, ())):
             if first := seen.get(str(row.data["id"])):
-                raise UserError(f"{row.place}: the id {row.data['id']!r} stands already at {first}.")
+                raise UserError(f"{row.place}: the id {row.data['id']!r} is already at {first}.")
             seen[str(row.data["id"])] = row.place
 
 

@@ -1,4 +1,4 @@
-"""When two questions are the same question, and rows without those that stand in a later split too.
+"""When two questions are the same question, and rows without those that are also in a later split.
 
 A row of training that stands in test, with a word or two changed, turns remembering into quality.
 """
@@ -31,7 +31,7 @@ def without_frame(texts: Sequence[str]) -> list[str]:
 def without_copies(
     splits: Mapping[str, Sequence[Row]], question: Callable[[Row], str], answer: Callable[[Row], str]
 ) -> dict[str, tuple[Row, ...]]:
-    """Each split without the rows whose question and answer stand in a later one: a test item stays, its copies go."""
+    """Each split without the rows whose question and answer are in a later one: a test item stays, its copies go."""
     placed = [(place, row) for place, split in enumerate(splits) for row in splits[split]]
     asked = [text.lower().split() for text in without_frame([question(row) for _, row in placed])] if placed else []
     by_answer: dict[str, list[int]] = defaultdict(list)

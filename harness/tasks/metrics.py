@@ -40,7 +40,7 @@ def accuracy(completion: str, answers: Sequence[str]) -> float:
 
 
 def exact_match(completion: str, answers: Sequence[str]) -> float:
-    """1 where the normalised completion equals a normalised answer."""
+    """1 if the normalised completion equals a normalised answer."""
     return float(normalise(completion) in {normalise(answer) for answer in answers})
 
 
@@ -50,13 +50,13 @@ def token_f1(completion: str, answers: Sequence[str]) -> float:
 
 
 def contains(completion: str, answers: Sequence[str]) -> float:
-    """1 where a completion of at most 2 x gold + 5 tokens contains an answer: an answer, not a list of guesses."""
+    """1 if a completion of at most 2 x gold + 5 tokens contains an answer: an answer, not a list of guesses."""
     tokens = normalise(completion).split()
     return float(any(_within(tokens, normalise(answer).split()) for answer in answers))
 
 
 def number_match(completion: str, answers: Sequence[str]) -> float:
-    """1 where the last number of the completion equals the number of an answer."""
+    """1 if the last number of the completion equals the number of an answer."""
     found = _last_number(completion)
     return float(found is not None and any(found == _last_number(answer) for answer in answers))
 
@@ -82,7 +82,7 @@ def rouge_l(completion: str, answers: Sequence[str]) -> float:
 
 
 def field_f1(completion: str, answers: Sequence[str]) -> float:
-    """F1 over the fields of a JSON object; 0 where the completion is not JSON.
+    """F1 over the fields of a JSON object; 0 if the completion is not JSON.
 
     A field is a path and a value: numbers compare as numbers, texts but for outer white space; elements of a list
     have the list's path, so their order does not count.
@@ -99,7 +99,7 @@ def exact_json(completion: str, answers: Sequence[str]) -> float:
 
 
 def parse_json(completion: str) -> Any | None:
-    """The object or list that a completion is, in a Markdown fence or bare; None where it is neither."""
+    """The object or list that a completion is, in a Markdown fence or bare; None if it is neither."""
     try:
         parsed = json.loads(unfenced(completion))
     except (json.JSONDecodeError, RecursionError):

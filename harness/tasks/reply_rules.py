@@ -49,7 +49,7 @@ class Rule:
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules in a file; UserError with the file and the rule's name or number where one is malformed."""
+    """The rules in a file; UserError with the file and the rule's name or number if one is malformed."""
     raw = read_yaml(path)
     if not isinstance(raw, list) or not raw:
         raise UserError(f"{path}: expected a list of rules.")

@@ -80,5 +80,5 @@ def _abstention(completion: str, example: Example, phrase: str, found: dict[str,
 
 
 def _outdated(completion: str, example: Example) -> float:
-    """1 where the completion holds the answer that was right before the facts changed, and not the one that is."""
+    """1 if the completion holds the answer that was right before the facts changed, and not the one that is."""
     return float(bool(contains(completion, example.outdated)) and not contains(completion, example.answers))

@@ -117,7 +117,7 @@ def _turned_round(path: Path) -> Path:
 def same_result(databases: Sequence[Database], query: str, gold: str) -> bool:
     """Whether a query returns what the gold query returns on every database (test-suite accuracy, Zhong et al. 2020).
 
-    Rows compare as a multiset, in order where the gold query orders them and leaves no ties; columns in their order.
+    Rows compare as a multiset, in order if the gold query orders them and leaves no ties; columns in their order.
     """
     return all(_same(database, query, gold) for database in databases)
 
@@ -155,7 +155,7 @@ def _normal(rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
 
 
 def _line(child: subprocess.Popen[str], seconds: float) -> str:
-    """The child's next line; empty where it says nothing in time or is gone."""
+    """The child's next line; empty if it says nothing in time or is gone."""
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
         return child.stdout.readline() if selector.select(seconds) else ""  # type: ignore[union-attr]

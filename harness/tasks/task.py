@@ -25,7 +25,7 @@ class Example:
     answers: tuple[str, ...]
     """Every text that counts as right."""
     choices: tuple[str, ...]
-    """The texts to choose from; empty where the kind is not choice."""
+    """The texts to choose from; empty if the kind is not choice."""
     query: str
     """What retrieval searches for."""
     evidence: tuple[str, ...]
@@ -62,7 +62,7 @@ class Task:
     rules: tuple[Rule, ...] = ()
     """What a reply must keep (kind text)."""
     abstains: str | None = None
-    """What to answer where the documents do not say."""
+    """What to answer if the documents do not say."""
     twin: str | None = None
     """The public task that asks the same of a method."""
     revises: str | None = None

@@ -48,4 +48,4 @@ def test_a_task_that_says_so_is_read_without_copies_and_passes_the_audit(tmp_pat
         task = load_task(tmp_path)
         assert ("train-copy" in {e.id for e in task.splits["train"]}) is not leaving
         assert task.left_out == ({"train": 1} if leaving else {})
-    assert any("1 rows of train stand in a later split" in note for note in found.notes)
+    assert any("1 rows of train are also in a later split" in note for note in found.notes)
