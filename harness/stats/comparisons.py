@@ -103,7 +103,8 @@ def _no_variance(mean: Mean, n: int, test: str) -> Comparison:
     """The comparison if every unit has the same difference, so that the standard error is 0.
 
     Units outside the sample may differ by anything from -1 to 1; their share is at most the bound of Clopper and
-    Pearson (1934). p is the level at which this interval reaches 0; if every difference is 1, it is the sign test's.
+    Pearson (1934). p is the level at which this interval reaches 0; if every difference is 1 or -1, it is that of
+    the sign test.
     """
     units = mean.freedom + 1
     alike = (LEVEL / 2) ** (1 / units)
@@ -182,10 +183,10 @@ def compare_over_seeds(
 ) -> Comparison:
     """scores minus baseline for methods trained with several seeds; shapes (seeds, items), the same items.
 
-    Items and seeds are crossed. The variance of the difference is the variance over items (or clusters) of the seed
-    means, plus for each method the variance over seeds of its mean over items, minus the part that both contain; degrees
-    of freedom by Satterthwaite. A method with one seed adds no seed variance, so the conclusion is about that checkpoint;
-    with one seed on both sides this is `compare`.
+    Items and seeds are crossed. The variance of the difference is the variance over items (or clusters) of the mean
+    over seeds, plus for each method the variance over seeds of the mean over items, minus the part that both contain;
+    degrees of freedom by Satterthwaite. A method with one seed adds no seed variance, so the conclusion is about that
+    checkpoint; with one seed on both sides this is `compare`.
     """
     methods = [np.atleast_2d(np.asarray(values, float)) for values in (scores, baseline)]
     if all(len(values) == 1 for values in methods):
