@@ -42,7 +42,7 @@ def test_the_mean_of_tasks_has_its_share_of_what_seeds_add() -> None:
     whole = pool([one] * 4)
     assert one.seed_variance > 0
     assert (whole.seed_variance, whole.one_seed) == pytest.approx((one.seed_variance / 4, one.one_seed / 4))
-    assert whole.found.error == pytest.approx(one.found.error / 2)
+    assert whole.difference.error == pytest.approx(one.difference.error / 2)
 
 
 def test_prompts_alone_need_no_training_seeds(tmp_path: Path) -> None:
