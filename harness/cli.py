@@ -213,7 +213,7 @@ def estimate(
         limit = int(quantities.memory("--fit", fit))
         made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
-        found, verdict = [made.found], f"{fit}: {made.what}"
+        found, verdict = [made.estimate], f"{fit}: {made.what}"
     else:
         found, verdict = [], ""
         for done, cell in enumerate(cells, start=1):

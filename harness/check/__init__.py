@@ -1,13 +1,13 @@
-"""Is a candidate no worse than a baseline? Item by item on every task that both have, then one verdict.
+"""Is a candidate no worse than a baseline? Compares them item by item on every shared task and gives one verdict.
 
 >>> check("results/reference,method=full", "results/reference,method=lora,rank=16").verdict
 'inconclusive'
 
-It reads records and their predictions and nothing else: no model, no torch. `gate.py` has the rule, and why it is that
-one. What is missing counts against passing: where more than `max_missing` of the items asked lack a score in some run,
-or a run of the candidate failed, ran out of memory, diverged or was killed, the task is inconclusive or worse, never no
-worse; so a method that fails on what is difficult does not pass on the rest. A failed run of the baseline is listed and
-bars nothing: its better runs remain to be compared with.
+It reads only records and their predictions: no model, no torch. `gate.py` has the decision rule and its reasons.
+Missing data counts against passing: if more than `max_missing` of the items lack a score in some run, or a run of the
+candidate failed, ran out of memory, diverged or was killed, the task is inconclusive or worse, never no worse. So a
+method that fails on difficult items cannot pass on the easy ones. A failed run of the baseline is listed but does not
+prevent passing: the comparison uses its finished runs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from harness.text import plain
 __all__ = ["check", "compare"]
 
 MAX_MISSING = 0.01
-NOTHING = "no item that both have scored, so nothing is known of it"
+NOTHING = "no items with scores on both sides, so nothing to compare"
 
 
 def check(
@@ -41,58 +41,59 @@ def check(
     margins: Margins = Margins(),  # noqa: B008
     max_missing: float = MAX_MISSING,
 ) -> Outcome:
-    """Compare what two selectors choose; UserError where one names several methods of a task, or no task is shared."""
+    """Compare the runs of two selectors; UserError if one matches several methods of a task, or no task is shared."""
     return compare((baseline, select(baseline)), (candidate, select(candidate)), margins, max_missing)
 
 
 def compare(
     baseline: tuple[str, Runs], candidate: tuple[str, Runs], margins: Margins, max_missing: float = MAX_MISSING
 ) -> Outcome:
-    """The same for runs that are already read, each side with its name."""
+    """Compare runs that are already loaded. baseline, candidate: (selector for display, runs by task)."""
     if not 0 <= max_missing < 1:
-        raise UserError(f"--max-missing {max_missing:g}: a share between 0 and 1; 0.01 is one item in a hundred.")
+        raise UserError(f"--max-missing {max_missing:g}: expected a share between 0 and 1 (0.01 is one item in 100).")
     sides = {"--baseline": baseline[1], "--candidate": candidate[1]}
     shared = sorted(set.intersection(*(set(side) for side in sides.values())))
     if not shared:
-        has = "; ".join(f"{side} has {', '.join(plain(task) for task in sorted(of))}" for side, of in sides.items())
-        raise UserError(f"No task in common: {has}.")
-    methods = [[only_method(side, task, of[task]) for side, of in sides.items()] for task in shared]
-    _refuse_the_same(methods)
-    tasks = [_look(task, sides[0], sides[1], margins, max_missing) for task, sides in zip(shared, methods, strict=True)]
+        lists = "; ".join(f"{side} has {', '.join(map(plain, sorted(runs)))}" for side, runs in sides.items())
+        raise UserError(f"No task in common: {lists}.")
+    methods = [[only_method(side, task, runs[task]) for side, runs in sides.items()] for task in shared]
+    _refuse_shared_runs(methods)
+    both = zip(shared, methods, strict=True)
+    tasks = [_task_outcome(task, old, new, margins, max_missing) for task, (old, new) in both]
     evidence = [task.evidence for task in tasks if task.evidence]
     judgement = judge(evidence) if evidence else None
     tasks = list(_judged(tasks, judgement))
     compared = {task.task: (task.baseline, task.candidate) for task in tasks if task.verdict != "not_comparable"}
-    found = ratios(compared, margins.resources)
+    resources = ratios(compared, margins.resources)
     seeds = {name: _fewest(sides[i] for sides in methods) for i, name in enumerate(("baseline", "candidate"))}
-    verdict = _verdict(tasks, judgement, found)
-    whole = Outcome(baseline[0], candidate[0], verdict, tuple(tasks), judgement, tuple(found), seeds)
-    alone = {side: sorted(set(of) - set(shared)) for side, of in sides.items()}
-    return replace(whole, reasons=tuple(reasons(whole, alone)))
+    verdict = _verdict(tasks, judgement, resources)
+    outcome = Outcome(baseline[0], candidate[0], verdict, tuple(tasks), judgement, tuple(resources), seeds)
+    unshared = {side: sorted(set(runs) - set(shared)) for side, runs in sides.items()}
+    return replace(outcome, reasons=tuple(reasons(outcome, unshared)))
 
 
-def _refuse_the_same(methods: Sequence[Sequence[Method]]) -> None:
+def _refuse_shared_runs(methods: Sequence[Sequence[Method]]) -> None:
     for sides in methods:
-        ours, theirs = ({run.folder.resolve() for run in method.runs} for method in sides)
-        for folder in sorted(ours & theirs):
+        baseline, candidate = ({run.folder.resolve() for run in method.runs} for method in sides)
+        for folder in sorted(baseline & candidate):
             raise UserError(f"--baseline and --candidate both select {folder}: choose different runs.")
 
 
-def _look(task: str, baseline: Method, candidate: Method, margins: Margins, max_missing: float) -> TaskOutcome:
-    """What one task shows by itself."""
-    remarks = [f"a run of the {side} ended: {ended(r)}" for side, r in _ended(baseline, candidate)]
+def _task_outcome(task: str, baseline: Method, candidate: Method, margins: Margins, max_missing: float) -> TaskOutcome:
+    """The outcome of one task on its own, before the gate judges all tasks together."""
+    remarks = [f"a {side} run did not finish: {ended(r)}" for side, r in _unfinished(baseline, candidate)]
     metric = next((measures.metric(r) for r in (*baseline.records, *candidate.records)), None)
     bare = TaskOutcome(task, metric, baseline, candidate, "inconclusive", remarks=tuple(remarks))
     if not baseline.finished or not candidate.finished:
         return replace(bare, remarks=(*remarks, NOTHING))
-    if found := obstacles(baseline, candidate):
-        return replace(bare, verdict="not_comparable", remarks=(*found, *remarks))
+    if differences := obstacles(baseline, candidate):
+        return replace(bare, verdict="not_comparable", remarks=(*differences, *remarks))
     paired = pair(baseline, candidate)
     excess = paired.share_missing > max_missing
-    without = [str(run.folder) for method in (baseline, candidate) for run in method.without_predictions]
-    remarks += [f"no predictions beside the record in {plain(folder, 300)}" for folder in without]
+    folders = [str(run.folder) for method in (baseline, candidate) for run in method.without_predictions]
+    remarks += [f"predictions are missing in {plain(folder, 300)}" for folder in folders]
     if excess and paired.asked:
-        allowed = f"more than the {max_missing * 100:.3g} % that may"
+        allowed = f"more than the {max_missing * 100:.3g} % allowed"
         remarks.append(f"{paired.missing:,} of {paired.asked:,} items have no score in some run, {allowed}")
     if not paired.n or metric is None:
         return replace(bare, paired=paired, remarks=(*remarks, NOTHING))
@@ -101,24 +102,24 @@ def _look(task: str, baseline: Method, candidate: Method, margins: Margins, max_
     return replace(bare, margin=margin, paired=paired, evidence=evidence, remarks=tuple(remarks))
 
 
-def _ended(baseline: Method, candidate: Method) -> Iterator[tuple[str, Record]]:
+def _unfinished(baseline: Method, candidate: Method) -> Iterator[tuple[str, Record]]:
     for side, method in (("candidate", candidate), ("baseline", baseline)):
         yield from ((side, record) for record in method.ended)
 
 
 def _judged(tasks: Sequence[TaskOutcome], judgement: Judgement | None) -> Iterator[TaskOutcome]:
-    """The tasks with what the gate says of each."""
-    place = 0
+    """The tasks with the gate's verdict on each; tasks without evidence are unchanged."""
+    i = 0
     for task in tasks:
         if task.evidence and judgement:
             yield replace(
                 task,
-                verdict=judgement.verdicts[place],
-                corrected=judgement.corrected[place],
-                fallen=judgement.fallen[place],
-                surely_worse=judgement.surely_worse[place],
+                verdict=judgement.verdicts[i],
+                corrected=judgement.corrected[i],
+                fallen=judgement.fallen[i],
+                surely_worse=judgement.surely_worse[i],
             )
-            place += 1
+            i += 1
         else:
             yield task
 
@@ -126,11 +127,11 @@ def _judged(tasks: Sequence[TaskOutcome], judgement: Judgement | None) -> Iterat
 def _verdict(tasks: Sequence[TaskOutcome], judgement: Judgement | None, resources: Sequence[Ratio]) -> str:
     if any(task.verdict == "not_comparable" for task in tasks):
         return "not_comparable"
-    said = judgement.verdict if judgement else "inconclusive"
+    verdict = judgement.verdict if judgement else "inconclusive"
     if any(ratio.decides and ratio.verdict == "worse" for ratio in resources):
         return "worse"
     unknown = any(task.evidence is None for task in tasks)
-    return "inconclusive" if unknown and said in PASSES else said
+    return "inconclusive" if unknown and verdict in PASSES else verdict
 
 
 def _fewest(methods: Iterator[Method]) -> int | None:

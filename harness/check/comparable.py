@@ -1,7 +1,7 @@
-"""What forbids comparing two methods on a task: other data, metric, model, prompts, scorer; with the difference shown.
+"""Reasons not to compare two methods on a task: different data, metric, model, prompts or scorer, each with details.
 
-Another context is another method (RAG against zero-shot); prompts have to agree where both sides claim the same context
-with the same settings.
+Different contexts are different methods (RAG against zero-shot). If both sides have the same context with the same
+settings, their prompts must be equal.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from harness.records.record import Record
 from harness.tasks.metrics import HIGHER_IS_BETTER
 from harness.text import plain
 
-SHOWN = 40  # characters of two prompts around the place where they part
-_CHANGES_NOTHING = ("about",)
+EXCERPT = 40  # characters of two prompts around their first difference
+_IRRELEVANT = ("about",)
 Rows = Mapping[str, Prediction]
 
 
 def obstacles(baseline: Method, candidate: Method) -> list[str]:
-    """Why the two must not be compared, a sentence each; empty where they may be."""
+    """Why the two must not be compared, one sentence for each reason; empty if they may."""
     facts: dict[str, Callable[[Record], object]] = {
         "data": measures.data_hash,
         "metric": measures.metric,
         "model": lambda record: record.model,
     }
-    found = [said for name, fact in facts.items() if (said := _differing(name, fact, baseline, candidate))]
-    if not any(said.startswith("other model") for said in found):
-        found += _base_settings(baseline, candidate)
+    differences = [text for name, fact in facts.items() if (text := _difference(name, fact, baseline, candidate))]
+    if not any(text.startswith("different model") for text in differences):
+        differences += _base_settings(baseline, candidate)
     metric = measures.metric(baseline.records[0])
     if metric not in HIGHER_IS_BETTER:
-        found.append(f"metric {plain(metric)}: whether more of it is better is not stated (harness/tasks/metrics.py)")
-    return found or [*_prompts(baseline, candidate), *_scorers(baseline, candidate)]
+        differences.append(f"metric {plain(metric)}: harness/tasks/metrics.py does not say whether higher is better")
+    return differences or [*_prompts(baseline, candidate), *_scorers(baseline, candidate)]
 
 
-def _differing(name: str, fact: Callable[[Record], object], baseline: Method, candidate: Method) -> str | None:
-    ours, theirs = ({fact(record) for record in method.records} for method in (candidate, baseline))
-    if len(ours | theirs) < 2:
+def _difference(name: str, fact: Callable[[Record], object], baseline: Method, candidate: Method) -> str | None:
+    before, after = ({fact(record) for record in method.records} for method in (baseline, candidate))
+    if len(before | after) < 2:
         return None
-    return f"other {name}: the baseline has {_said(theirs)}, the candidate {_said(ours)}"
+    return f"different {name}: the baseline has {_joined(before)}, the candidate {_joined(after)}"
 
 
-def _said(values: set[object]) -> str:
+def _joined(values: set[object]) -> str:
     return " and ".join(sorted(plain("none" if value is None else value, 80) for value in values))
 
 
 def _base_settings(baseline: Method, candidate: Method) -> Iterator[str]:
-    """The base model's settings (id, revision, package, precision), one by one."""
-    known = [dict(flatten(r.config.get("model") or {})) for r in (*baseline.records, *candidate.records)]
-    for name in sorted({name for settings in known for name in settings} - set(_CHANGES_NOTHING)):
-        said = _differing(f"model.{name}", lambda r, n=name: _setting(r, n), baseline, candidate)  # type: ignore[misc]
-        if said:
-            yield said
+    """Differences in the base model's settings (id, revision, package, precision)."""
+    settings = [dict(flatten(r.config.get("model") or {})) for r in (*baseline.records, *candidate.records)]
+    for name in sorted({name for values in settings for name in values} - set(_IRRELEVANT)):
+        text = _difference(f"model.{name}", lambda r, n=name: _setting(r, n), baseline, candidate)  # type: ignore[misc]
+        if text:
+            yield text
 
 
 def _setting(record: Record, name: str) -> str | None:
@@ -63,63 +63,64 @@ def _setting(record: Record, name: str) -> str | None:
 
 
 def _prompts(baseline: Method, candidate: Method) -> Iterator[str]:
-    """Items that were asked otherwise though the context is the same."""
-    for ours, theirs in _pairs(baseline, candidate, same_context=True):
-        changed = [item for item in ours.keys() & theirs.keys() if _asked_otherwise(ours[item], theirs[item])]
+    """Different prompts for the same items although the context is the same."""
+    for before, after in _pairs(baseline, candidate, same_context=True):
+        changed = [item for item in before.keys() & after.keys() if _other_prompt(before[item], after[item])]
         if changed:
             item = min(changed)
-            before, after = _parting(theirs[item].prompt or "", ours[item].prompt or "")
+            old, new = _first_difference(before[item].prompt or "", after[item].prompt or "")
             yield (
-                f"other prompts on {len(changed):,} items though the context is the same; {plain(item)}: "
-                f"the baseline has «{before}», the candidate «{after}»"
+                f"different prompts on {len(changed):,} items although the context is the same; {plain(item)}: "
+                f"the baseline has «{old}», the candidate «{new}»"
             )
             return
 
 
 def _scorers(baseline: Method, candidate: Method) -> Iterator[str]:
-    """The same answer to the same item has to have the same score."""
-    for ours, theirs in _pairs(baseline, candidate, same_context=False):
-        changed = [item for item in ours.keys() & theirs.keys() if _judged_otherwise(ours[item], theirs[item])]
+    """Different scores for the same answer to the same item."""
+    for before, after in _pairs(baseline, candidate, same_context=False):
+        changed = [item for item in before.keys() & after.keys() if _other_score(before[item], after[item])]
         if changed:
             item = min(changed)
             yield (
-                f"other scorer: {len(changed):,} items have the same answer and another score; {plain(item)}: "
-                f"«{plain(ours[item].completion, 80)}» has {theirs[item].score:g} in the baseline, "
-                f"{ours[item].score:g} in the candidate"
+                f"different scorer: {len(changed):,} items have the same answer but a different score; {plain(item)}: "
+                f"«{plain(after[item].completion, 80)}» scores {before[item].score:g} in the baseline, "
+                f"{after[item].score:g} in the candidate"
             )
             return
 
 
 def _pairs(baseline: Method, candidate: Method, *, same_context: bool) -> Iterator[tuple[Rows, Rows]]:
+    """Predictions of each run of the candidate with each run of the baseline; baseline first in each pair."""
     sides = (zip(method.records, method.predictions, strict=True) for method in (candidate, baseline))
     for (record, rows), (other, others) in product(*sides):
         if not same_context or _context(record) == _context(other):
-            yield rows, others
+            yield others, rows
 
 
 def _context(record: Record) -> object:
-    """What decides the prompts beside the item: the context's settings, and which rows may be shown."""
+    """Everything besides the item that determines prompts: the context's settings, and the rows for demonstrations."""
     config = record.config
     seeds = config.get("seeds") or {}
-    drawn = (seeds.get("demonstrations"), seeds.get("data"), config.get("max_train_examples"))
-    return record.context, config.get("context"), (*drawn, record.seed) if record.context == "few_shot" else ()
+    rows = (seeds.get("demonstrations"), seeds.get("data"), config.get("max_train_examples"))
+    return record.context, config.get("context"), (*rows, record.seed) if record.context == "few_shot" else ()
 
 
-def _asked_otherwise(ours: Prediction, theirs: Prediction) -> bool:
-    """Where both prompts are recorded, and neither was trimmed more than the other to fit the model's window."""
-    trimmed = ours.demonstrations_left_out != theirs.demonstrations_left_out
-    return None not in (ours.prompt, theirs.prompt) and not trimmed and ours.prompt != theirs.prompt
+def _other_prompt(before: Prediction, after: Prediction) -> bool:
+    """Whether two recorded prompts differ although both lost the same number of demonstrations to the window."""
+    trimmed = before.demonstrations_left_out != after.demonstrations_left_out
+    return None not in (before.prompt, after.prompt) and not trimmed and before.prompt != after.prompt
 
 
-def _judged_otherwise(ours: Prediction, theirs: Prediction) -> bool:
-    """Where both have all their metrics recorded: a bare score says nothing of who gave it."""
-    known = all(row.metrics and row.score is not None and row.completion for row in (ours, theirs))
-    return known and ours.completion == theirs.completion and ours.score != theirs.score
+def _other_score(before: Prediction, after: Prediction) -> bool:
+    """Whether equal answers have different scores; only if both record all metrics, which older files do not."""
+    complete = all(row.metrics and row.score is not None and row.completion for row in (before, after))
+    return complete and before.completion == after.completion and before.score != after.score
 
 
-def _parting(before: str, after: str) -> tuple[str, str]:
-    """Two texts around the first character in which they differ."""
-    same = next(i for i, (one, other) in enumerate(zip_longest(before, after)) if one != other)
-    start = max(0, same - SHOWN // 2)
-    first, second = (plain(text[start : same + SHOWN], 2 * SHOWN) for text in (before, after))
-    return first, second
+def _first_difference(before: str, after: str) -> tuple[str, str]:
+    """Excerpts of two different texts around the first character that differs."""
+    i = next(i for i, (a, b) in enumerate(zip_longest(before, after)) if a != b)
+    start = max(0, i - EXCERPT // 2)
+    old, new = (plain(text[start : i + EXCERPT], 2 * EXCERPT) for text in (before, after))
+    return old, new

@@ -1,9 +1,9 @@
-"""How much worse still counts as no worse, by metric and by resource.
+"""Non-inferiority margins: how much worse still counts as no worse, by metric and by resource.
 
     metrics: {accuracy: 0.02, token_f1: 0.03}       # of the metric's scale: 0.02 is two points of 100
     resources: {training_seconds: 0.10, latency_ms: 0.10, peak_memory: 0.05}       # a share: 0.10 is a tenth more
 
-What the file leaves out keeps its default.
+Entries missing from the file keep their defaults.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Margins:
     metrics: Mapping[str, float] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=lambda: dict(RESOURCES))
     primary: float | None = None
-    """Of whatever metric is primary, over the file's."""
+    """The primary metric's margin; overrides the file."""
 
     def of(self, metric: str) -> float:
         return self.primary if self.primary is not None else self.metrics.get(metric, QUALITY)
@@ -43,8 +43,8 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def read_margins(path: Path | None, primary: float | None = None) -> Margins:
-    """Margins from a file, the defaults where it is silent; UserError with file and key where it is wrong."""
+    """Margins from a file, with defaults for missing entries; UserError with file and key if a value is wrong."""
     if primary is not None and not 0 < primary < 1:
-        raise UserError(f"--margin {primary:g}: a share between 0 and 1; 0.02 is two points.")
+        raise UserError(f"--margin {primary:g}: expected a share between 0 and 1 (0.02 is two points).")
     file = typed(read_yaml(path), _File, f"{path}: ") if path else _File()
     return Margins(file.metrics or {}, {**RESOURCES, **(file.resources or {})}, primary)

@@ -1,4 +1,4 @@
-"""What a check finds, as data."""
+"""The result of a check, as data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EXIT_CODES = {"better": 0, "no_worse": 0, "worse": 1, "inconclusive": 3, "not_co
 
 @dataclass(frozen=True)
 class TaskOutcome:
-    """What is found on one task."""
+    """The result on one task."""
 
     task: str
     metric: str | None
@@ -26,30 +26,30 @@ class TaskOutcome:
     margin: float | None = None
     paired: Paired | None = None
     evidence: Evidence | None = None
-    """None where nothing could be compared."""
+    """None if nothing could be compared."""
     corrected: float | None = None
     """p, corrected for the number of tasks (Holm)."""
     fallen: bool = False
-    """By more than a single task may, significantly."""
+    """Whether the task dropped significantly by more than a single task may."""
     surely_worse: bool = False
-    """Fallen, and below the margin whichever of the tasks one looks at."""
+    """Whether a fallen task is below its margin even after correction for the number of tasks."""
     remarks: tuple[str, ...] = ()
-    """What bars it from passing or forbids the comparison."""
+    """Why the task may not pass or cannot be compared."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The verdict, and everything it rests on."""
+    """The verdict, and everything behind it."""
 
     baseline: str
     candidate: str
     verdict: str
     tasks: tuple[TaskOutcome, ...]
     judgement: Judgement | None
-    """None where no task could be compared."""
+    """None if no task could be compared."""
     resources: tuple[Ratio, ...]
     seeds: Mapping[str, int | None]
-    """Training seeds of each side on the task where it has the fewest; None of methods that are not trained."""
+    """Each side's fewest training seeds on any task; None if its methods are not trained."""
     reasons: tuple[str, ...] = ()
 
     @property
@@ -58,6 +58,6 @@ class Outcome:
 
     @property
     def about(self) -> str:
-        """What the verdict is on: the method, or this checkpoint of it where training seeds are too few."""
+        """Whether the verdict is about the method or, with too few training seeds, only about this checkpoint."""
         few = any(seeds is not None and seeds < FEWEST_SEEDS for seeds in self.seeds.values())
         return "checkpoint" if few else "method"

@@ -1,4 +1,4 @@
-"""The scores of two methods on the same items, and what is missing of them."""
+"""The scores of two methods on the same items, and how many are missing."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from harness.tasks.metrics import HIGHER_IS_BETTER
 
 @dataclass(frozen=True)
 class Paired:
-    """Scores over the items that every finished run of both has scored; shape (seeds, items)."""
+    """Scores on the items that all finished runs of both methods have scored; shape (seeds, items)."""
 
     candidate: Floats
     baseline: Floats
     clusters: Sequence[Hashable] | None
     asked: int
-    """Items that any run of either has been asked."""
+    """Items with a prediction in any run of either method."""
 
     @property
     def n(self) -> int:
@@ -32,7 +32,7 @@ class Paired:
 
     @property
     def missing(self) -> int:
-        """Items that some run was not asked or could not answer."""
+        """Items without a score in some run."""
         return self.asked - self.n
 
     @property
@@ -41,23 +41,22 @@ class Paired:
 
 
 def pair(baseline: Method, candidate: Method) -> Paired:
-    asked = {item for method in (candidate, baseline) for rows in method.predictions for item in rows}
+    items = {item for method in (candidate, baseline) for rows in method.predictions for item in rows}
     sides = {"candidate": candidate.finished, "baseline": baseline.finished}
-    read = {side: [scores.read(run) for run in runs] for side, runs in sides.items()}
-    known = {side: [run for run in runs if run] for side, runs in read.items() if all(runs)}
-    matrix = ScoreMatrix.of(known) if len(known) == len(sides) else None
+    by_run = {side: [scores.read(run) for run in runs] for side, runs in sides.items()}
+    complete = {side: [run for run in runs if run] for side, runs in by_run.items() if all(runs)}
+    matrix = ScoreMatrix.of(complete) if len(complete) == len(sides) else None
     if matrix is None:
-        ours, theirs = (np.empty((len(runs), 0)) for runs in sides.values())
-        return Paired(ours, theirs, None, len(asked))
-    return Paired(matrix.scores["candidate"], matrix.scores["baseline"], matrix.clusters, len(asked))
+        no_scores = {side: np.empty((len(runs), 0)) for side, runs in sides.items()}
+        return Paired(no_scores["candidate"], no_scores["baseline"], None, len(items))
+    return Paired(matrix.scores["candidate"], matrix.scores["baseline"], matrix.clusters, len(items))
 
 
 def weigh(paired: Paired, metric: str, margin: float, *, barred: bool) -> Evidence:
-    """The difference in the metric's good direction; at least one item."""
-    ours, theirs = paired.candidate, paired.baseline
-    found = stats.compare_over_seeds(ours, theirs, paired.clusters)
+    """The difference as evidence, positive if the candidate is better; needs at least one item."""
+    difference = stats.compare_over_seeds(paired.candidate, paired.baseline, paired.clusters)
     if not HIGHER_IS_BETTER[metric]:
-        found = replace(found, value=-found.value, low=-found.high, high=-found.low)
-    seeds = [(stats.seed_variance(scores), len(scores)) for scores in (ours, theirs)]
-    variance, of_one = sum(part for part, _ in seeds), sum(part * count for part, count in seeds)
-    return Evidence(bounded(found), margin, barred, variance, of_one)
+        difference = replace(difference, value=-difference.value, low=-difference.high, high=-difference.low)
+    seeds = [(stats.seed_variance(scores), len(scores)) for scores in (paired.candidate, paired.baseline)]
+    variance, one_seed = sum(part for part, _ in seeds), sum(part * count for part, count in seeds)
+    return Evidence(bounded(difference), margin, barred, variance, one_seed)

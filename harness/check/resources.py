@@ -1,11 +1,11 @@
-"""What a candidate takes, as a ratio to the baseline: training time, latency, peak memory.
+"""Resources of a candidate relative to the baseline: training time, latency, peak memory.
 
-The ratio is the geometric mean over tasks of candidate / baseline, each side the geometric mean over its seeds. Its
-95 % interval is that of several seeds on both sides (Welch's t on logarithms), or, for a latency of which a side has
-one run, of the requests of one run alone, from their quartiles (the median's error is 1.2533 / 1.349 of the quartile
-distance over sqrt(n)), which leaves out what another start of the process would change. Without either there is no
-interval and no verdict. Figures of other hardware, or contaminated ones, are inconclusive whatever they say; and only
-figures of three seeds or more on both sides count for the gate.
+The ratio is the geometric mean over tasks of candidate / baseline; each side is the geometric mean over its seeds. With
+several seeds on both sides, its 95 % interval is Welch's t on logarithms. If a side has one run, the interval of a
+latency comes from the requests of one run: the median's standard error is 1.2533 / 1.349 of the interquartile range
+over sqrt(n). It ignores variation between starts of the process. Otherwise there is no interval and no verdict. Figures
+from different hardware, and contaminated ones, are always inconclusive. Only figures of at least three seeds on both
+sides count for the gate.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from harness.text import plain
 @dataclass(frozen=True)
 class Figure:
     name: str
-    """As margins and the JSON call it."""
+    """Its name in margins and in the JSON."""
     title: str
     read: Callable[[Record], float | None]
-    disturbed: str
-    """Its name among a record's contaminated figures."""
+    contaminated: str
+    """Its name in a record's `contaminated`."""
 
 
 FIGURES = (
@@ -53,9 +53,9 @@ class Ratio:
     verdict: str
     """better | no_worse | worse | inconclusive."""
     interval: str | None
-    """What the interval is over: seeds | requests."""
+    """The unit of the interval: seeds | requests."""
     undecided: tuple[str, ...]
-    """Why it does not count for the gate; empty where it does."""
+    """Why the ratio does not count for the gate; empty if it does."""
 
     @property
     def decides(self) -> bool:
@@ -63,7 +63,7 @@ class Ratio:
 
 
 def ratios(pairs: Mapping[str, tuple[Method, Method]], margins: Mapping[str, float]) -> list[Ratio]:
-    """Every figure over the tasks, baseline first in each pair."""
+    """The ratio of every figure over the tasks. pairs: (baseline, candidate) by task."""
     return [_ratio(figure, pairs, margins[figure.name]) for figure in FIGURES]
 
 
@@ -72,45 +72,43 @@ def _ratio(figure: Figure, pairs: Mapping[str, tuple[Method, Method]], margin: f
     measured = {task: pair for task, pair in pairs.items() if all(sides[task])}
     if not measured:
         return Ratio(figure, None, None, None, margin, "inconclusive", None, ("not measured on both sides",))
-    disturbances = sorted({said for baseline, candidate in measured.values() for said in _other(baseline, candidate)})
-    disturbances += sorted(
-        {said for pair in measured.values() for method in pair for said in _disturbed(figure, method)}
-    )
-    found, over = _pooled(figure, measured)
+    obstacles = sorted({text for pair in measured.values() for text in _different_hardware(*pair)})
+    obstacles += sorted({text for pair in measured.values() for method in pair for text in _remarks(figure, method)})
+    log_ratio, unit = _pooled(figure, measured)
     few = min(len(values) for task in measured for values in sides[task])
-    undecided = [*disturbances]
+    undecided = [*obstacles]
     undecided += [f"not measured on both sides of {plain(task)}" for task in sides if task not in measured]
-    undecided += [f"{few} of at least {FEWEST_SEEDS} runs on a side"] if few < FEWEST_SEEDS else []
-    said = "inconclusive" if disturbances or over is None else stats.verdict(_better(found), math.log1p(margin))
-    low, high = (math.exp(found.low), math.exp(found.high)) if over else (None, None)
-    return Ratio(figure, math.exp(found.value), low, high, margin, said, over, tuple(undecided))
+    undecided += [f"{few} of {FEWEST_SEEDS} runs needed on a side"] if few < FEWEST_SEEDS else []
+    verdict = "inconclusive" if obstacles or unit is None else stats.verdict(_negated(log_ratio), math.log1p(margin))
+    low, high = (math.exp(log_ratio.low), math.exp(log_ratio.high)) if unit else (None, None)
+    return Ratio(figure, math.exp(log_ratio.value), low, high, margin, verdict, unit, tuple(undecided))
 
 
 def _values(figure: Figure, method: Method) -> list[float]:
     return [value for record in method.records if (value := figure.read(record))]
 
 
-def _better(found: Comparison) -> stats.Interval:
-    """The logarithm of the ratio turned round, so that more is better."""
-    return stats.Interval(-found.value, -found.high, -found.low, found.n)
+def _negated(log_ratio: Comparison) -> stats.Interval:
+    """The negative logarithm of the ratio, so that higher is better."""
+    return stats.Interval(-log_ratio.value, -log_ratio.high, -log_ratio.low, log_ratio.n)
 
 
 def _pooled(figure: Figure, pairs: Mapping[str, tuple[Method, Method]]) -> tuple[Comparison, str | None]:
-    """The mean over tasks of the logarithm of the ratio, and what its interval is over."""
-    for over, spread in (("seeds", _over_seeds), ("requests", _over_requests)):
-        found = [spread(figure, *pair) for pair in pairs.values()]
-        if all(one is not None for one in found):
-            return stats.pooled([one for one in found if one is not None]), over
-    means = [_log_mean(_values(figure, ours)) - _log_mean(_values(figure, theirs)) for theirs, ours in pairs.values()]
+    """The mean over tasks of the logarithm of the ratio, and the unit of its interval."""
+    for unit, compare in (("seeds", _over_seeds), ("requests", _over_requests)):
+        comparisons = [compare(figure, *pair) for pair in pairs.values()]
+        if all(c is not None for c in comparisons):
+            return stats.pooled([c for c in comparisons if c is not None]), unit
+    means = [_log_mean(_values(figure, new)) - _log_mean(_values(figure, old)) for old, new in pairs.values()]
     value = sum(means) / len(means)
     return Comparison(value, -math.inf, math.inf, len(means), 1.0, math.inf, "none"), None
 
 
 def _over_seeds(figure: Figure, baseline: Method, candidate: Method) -> Comparison | None:
-    ours, theirs = _values(figure, candidate), _values(figure, baseline)
-    if min(len(ours), len(theirs)) < 2:
+    new, old = _values(figure, candidate), _values(figure, baseline)
+    if min(len(new), len(old)) < 2:
         return None
-    return stats.unpaired(np.log(ours), np.log(theirs))
+    return stats.unpaired(np.log(new), np.log(old))
 
 
 def _over_requests(figure: Figure, baseline: Method, candidate: Method) -> Comparison | None:
@@ -119,37 +117,37 @@ def _over_requests(figure: Figure, baseline: Method, candidate: Method) -> Compa
     sides = [_requests(method.records) for method in (candidate, baseline)]
     if any(side is None for side in sides):
         return None
-    (ours, error, n), (theirs, other_error, other_n) = (side for side in sides if side is not None)
-    return stats.from_errors(ours - theirs, [(error, n - 1), (other_error, other_n - 1)], n + other_n)
+    (new, error, n), (old, old_error, old_n) = (side for side in sides if side is not None)
+    return stats.from_errors(new - old, [(error, n - 1), (old_error, old_n - 1)], n + old_n)
 
 
 def _requests(records: Sequence[Record]) -> tuple[float, float, int] | None:
-    """Logarithm of the median of a process's requests, its standard error, and how many there were."""
+    """The logarithm of the first measured run's median latency, its standard error, and the number of requests."""
     first = next((record for record in records if measures.latency(record)), None)
-    timed = first.inference.latency_ms if first and first.inference else None
-    if timed is None or not timed.p50 or timed.spread is None or timed.n is None or timed.n < 2:
+    times = first.inference.latency_ms if first and first.inference else None
+    if times is None or not times.p50 or times.spread is None or times.n is None or times.n < 2:
         return None
-    return math.log(timed.p50), 1.2533 * timed.spread / 1.349 / math.sqrt(timed.n), int(timed.n)
+    return math.log(times.p50), 1.2533 * times.spread / 1.349 / math.sqrt(times.n), int(times.n)
 
 
 def _log_mean(values: Sequence[float]) -> float:
     return float(np.log(values).mean())
 
 
-def _other(baseline: Method, candidate: Method) -> Iterator[str]:
-    """Hardware that differs, of all runs of both."""
-    for what, read in (
+def _different_hardware(baseline: Method, candidate: Method) -> Iterator[str]:
+    """How the hardware or the memory reading differs between any runs of the two."""
+    for name, read in (
         ("hardware", measures.hardware),
         ("kind of device", measures.device_kind),
         ("kind of memory reading", measures.memory_kind),
     ):
-        ours, theirs = ({read(record) for record in method.records} for method in (candidate, baseline))
-        if len(ours | theirs) > 1:
-            names = (" and ".join(sorted(plain(value) for value in side)) for side in (theirs, ours))
-            yield "other {}: the baseline ran on {}, the candidate on {}".format(what, *names)
+        before, after = ({read(record) for record in method.records} for method in (baseline, candidate))
+        if len(before | after) > 1:
+            old, new = (" and ".join(sorted(plain(value) for value in side)) for side in (before, after))
+            yield f"different {name}: the baseline ran on {old}, the candidate on {new}"
 
 
-def _disturbed(figure: Figure, method: Method) -> Iterator[str]:
+def _remarks(figure: Figure, method: Method) -> Iterator[str]:
     for record in method.records:
-        for remark in measures.contaminated(record).get(figure.disturbed, ()):
+        for remark in measures.contaminated(record).get(figure.contaminated, ()):
             yield f"contaminated: {plain(remark)}"

@@ -1,4 +1,4 @@
-"""A check as a terminal, a pull request, a program and a CI server read it."""
+"""A check as text for a terminal, Markdown for a pull request, JSON, and JUnit XML for a CI server."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def as_text(outcome: Outcome) -> str:
         _resources(outcome, plain).text(),
         "\n".join(outcome.reasons),
     ]
-    said = "\n\n".join([*(part for part in parts if part), f"verdict: {_headline(outcome)}"])
-    return said.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be printed
+    text = "\n\n".join([*(part for part in parts if part), f"verdict: {_headline(outcome)}"])
+    return text.encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair cannot be printed
 
 
 def as_markdown(outcome: Outcome) -> str:
     """For a comment on a pull request."""
-    chosen = f"candidate {code(outcome.candidate)}, baseline {code(outcome.baseline)}"
-    sides = f"{markdown(_methods(outcome))} ({chosen})"
+    selectors = f"candidate {code(outcome.candidate)}, baseline {code(outcome.baseline)}"
+    sides = f"{markdown(_methods(outcome))} ({selectors})"
     reasons = "\n".join(f"- {markdown(reason, 600)}" for reason in outcome.reasons)
     tables = [_quality(outcome, markdown).markdown(), _resources(outcome, markdown).markdown()]
     return "\n\n".join(part for part in (f"### {_headline(outcome)}", sides, *tables, reasons) if part) + "\n"
@@ -56,7 +56,7 @@ def _quality(outcome: Outcome, escape: Escape) -> Table:
     rows = [_task_cells(task, escape) for task in outcome.tasks]
     if outcome.judgement and len(outcome.tasks) > 1:
         pooled = outcome.judgement.pooled
-        rows.append((_ALL, "", f"{pooled.found.n:,}", "", "", *_difference(pooled), outcome.judgement.pooled.verdict()))
+        rows.append((_ALL, "", f"{pooled.difference.n:,}", "", "", *_difference(pooled), pooled.verdict()))
     return Table(HEADINGS, tuple(rows))
 
 
@@ -69,8 +69,8 @@ def _task_cells(task: TaskOutcome, escape: Escape) -> tuple[str, ...]:
 
 
 def _difference(evidence: Evidence) -> tuple[str, str]:
-    found = evidence.found
-    return f"{found.value * 100:+.1f}", f"{found.low * 100:+.1f} to {found.high * 100:+.1f}"
+    difference = evidence.difference
+    return f"{difference.value * 100:+.1f}", f"{difference.low * 100:+.1f} to {difference.high * 100:+.1f}"
 
 
 def _resources(outcome: Outcome, escape: Escape) -> Table:
@@ -129,18 +129,18 @@ def _pooled_data(outcome: Outcome) -> dict[str, object] | None:
 
 
 def _evidence_data(evidence: Evidence | None) -> dict[str, object]:
-    """Everything as null where nothing could be compared; n is then 0."""
-    found = evidence.found if evidence else None
+    """The figures of a comparison; n is 0 and the rest null if nothing could be compared."""
+    d = evidence.difference if evidence else None
     names = ("difference", "low", "high", "p", "smallest_difference")
-    values = (found.value, found.low, found.high, found.p, found.smallest_difference) if found else (None,) * len(names)
-    open_ = evidence if evidence and evidence.inconclusive else None
+    values = (d.value, d.low, d.high, d.p, d.smallest_difference) if d else (None,) * len(names)
+    inconclusive = evidence if evidence and evidence.inconclusive else None
     return {
-        "n": found.n if found else 0,
+        "n": d.n if d else 0,
         "margin": evidence.margin if evidence else None,
         **{name: _finite(value) for name, value in zip(names, values, strict=True)},
-        "test": found.test if found else None,
-        "needed": items_needed(open_) if open_ else None,
-        "needed_seeds": seeds_needed(open_) if open_ else None,
+        "test": d.test if d else None,
+        "needed": items_needed(inconclusive) if inconclusive else None,
+        "needed_seeds": seeds_needed(inconclusive) if inconclusive else None,
     }
 
 
@@ -163,9 +163,10 @@ def _finite(value: float | None) -> float | None:
 
 
 def as_junit(outcome: Outcome) -> str:
-    """One test case a task, one for all, one a resource: worse fails, inconclusive is skipped, not comparable an error.
+    """JUnit XML with a test case for each task, for the whole and for each resource.
 
-    The layout is what both Ant's schema and Jenkins' (junit-10.xsd) accept.
+    Worse is a failure, inconclusive is skipped, not comparable is an error. Both Ant's and Jenkins' schemas
+    (junit-10.xsd) accept the layout.
     """
     cases = list(_cases(outcome))
     kinds = [_OUTCOMES.get(verdict, "") for _, _, verdict, _ in cases]
@@ -192,7 +193,7 @@ def as_junit(outcome: Outcome) -> str:
 
 
 def _cases(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
-    """Kind, name, verdict and message."""
+    """Kind, name, verdict and message of each test case."""
     for task in outcome.tasks:
         yield "harness.check.task", plain(task.task), task.verdict, _task_message(task)
     yield "harness.check", _ALL, outcome.verdict, " ".join([_headline(outcome) + ".", *outcome.reasons])
@@ -201,22 +202,22 @@ def _cases(outcome: Outcome) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _task_message(task: TaskOutcome) -> str:
-    said = list(task.remarks)
+    parts = list(task.remarks)
     if task.evidence:
-        points, spread = _difference(task.evidence)
-        said.insert(0, f"{points} points ({spread}), margin {task.evidence.margin * 100:.3g}")
+        points, interval = _difference(task.evidence)
+        parts.insert(0, f"{points} points ({interval}), margin {task.evidence.margin * 100:.3g}")
         if task.evidence.inconclusive and (enough := decides(task.evidence)):
-            said.append(f"{enough} would decide if nothing has truly changed")
-    return "; ".join(said) or task.verdict
+            parts.append(f"enough for a verdict if there is no true difference: {enough}")
+    return "; ".join(parts) or task.verdict
 
 
 def _last_finished(outcome: Outcome) -> str:
-    """When the last of the runs ended: the same results give the same file."""
-    runs = [run.record for task in outcome.tasks for cell in (task.baseline, task.candidate) for run in cell.runs]
+    """When the last run ended; not the current time, so that the same results give the same file."""
+    runs = [run.record for task in outcome.tasks for side in (task.baseline, task.candidate) for run in side.runs]
     times = [(run.environment.finished_at or "")[:19] for run in runs]
-    known = [time for time in times if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", time)]
-    return max(known, default="1970-01-01T00:00:00")
+    valid = [time for time in times if re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", time)]
+    return max(valid, default="1970-01-01T00:00:00")
 
 
-def _xml(said: str) -> str:
-    return _NOT_XML.sub("?", said)
+def _xml(text: str) -> str:
+    return _NOT_XML.sub("?", text)

@@ -21,7 +21,7 @@ class Fitted:
 
     fits: bool
     what: str
-    found: Estimate
+    estimate: Estimate
 
 
 def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], None] = lambda _: None) -> Fitted:

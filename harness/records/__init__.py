@@ -1,6 +1,6 @@
-"""What happened, as data, read back.
+"""Records of runs, read back as data.
 
-load_records("results/,method=lora,rank=8")      # every finished or failed run below a folder that matches
+load_records("results/,method=lora,rank=8")      # every matching run below a folder, finished or failed
 """
 
 from harness.records.prediction import Prediction

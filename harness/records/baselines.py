@@ -1,4 +1,4 @@
-"""What is reached without a language model on the same rows and items, as a results folder keeps it."""
+"""Baselines in a results folder: quality without a language model on the same rows and items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.stats import Estimate
 
 @dataclass(frozen=True)
 class Baseline:
-    """One of them."""
+    """One baseline of one task."""
 
     name: str
     task: str
@@ -25,7 +25,7 @@ class Baseline:
 
 
 class BaselinesFile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """baselines.json: values with intervals, no rows."""
+    """baselines.json: values with intervals, without rows."""
 
     task: str
     data_sha256: str | None = None
@@ -35,17 +35,17 @@ class BaselinesFile(msgspec.Struct, frozen=True, omit_defaults=True):
     n: int | None = None
     """Test items."""
     baselines: Mapping[str, Estimate] = {}
-    """By name."""
+    """By the baseline's name."""
 
     def to_json(self) -> str:
         return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
 
 
 def read_baselines(path: Path) -> Iterable[Baseline]:
-    """The baselines in a file; UserError if it is not one of baselines."""
+    """The baselines in a file; UserError if the file holds anything else."""
     try:
         file = msgspec.json.decode(path.read_bytes(), type=BaselinesFile)
     except (msgspec.MsgspecError, UnicodeDecodeError) as cause:
-        raise UserError(f"{path}: not a file of baselines ({cause}). Remove it or make it again.") from cause
+        raise UserError(f"{path}: not a file of baselines ({cause}). Delete it or create it again.") from cause
     for name, estimate in file.baselines.items():
         yield Baseline(name, file.task, file.data_sha256, file.n, file.metric, estimate)

@@ -1,7 +1,7 @@
-"""A Cohort is the records that may stand in one table: same task, model, data, test items and kind of device.
+"""A Cohort is the records that one table may compare: same task, model, data, test items and kind of device.
 
-A run that failed early does not know its data or its items. It joins the cohort it was meant for: that of its
-own experiment where there is one, else the one with the most items; so it is seen, and seen once.
+The record of a run that failed early lacks data and items. The run joins a cohort that fits, preferably one of its own
+experiment, then the one with the most items; so every run is shown exactly once.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table: the runs of one method with one set of settings, which differ in their seed.
+    """A row of a table: the runs of one method with the same settings and different seeds.
 
-    A run that is not ok, or that has no quality, is a line of its own.
+    A run that is not ok, or that has no quality, gets a row to itself.
     """
 
     name: str
-    """lora r8, or "few_shot (context.k=4)" where the table has several of that label."""
+    """lora r8, or "few_shot (context.k=4)" if the table has several methods with that label."""
     variant: Mapping[str, str]
-    """Those settings, as they would be typed on the command line."""
+    """The settings in the name, as typed on the command line."""
     runs: tuple[StoredRecord, ...]
     """By seed."""
     record: Record
-    """The one run's, or that of all its seeds together."""
+    """The record of the single run, or of all seeds together."""
 
     @classmethod
     def of(cls, name: str, variant: Mapping[str, str], runs: Iterable[StoredRecord]) -> Row:
@@ -50,11 +50,11 @@ class Cohort:
     """By test quality, best first; runs without a quality last."""
     baselines: tuple[Baseline, ...]
     other_baselines: tuple[Baseline, ...]
-    """Of the same data but another number of items: mentioned, never in the table."""
+    """Baselines of the same data with another number of items: mentioned, never in the table."""
 
     @property
     def records(self) -> list[Record]:
-        """A record a line of the table."""
+        """One record for each row."""
         return [row.record for row in self.rows]
 
     @property
@@ -63,7 +63,7 @@ class Cohort:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Items and runs: of a task's cohorts the one with the most speaks for it."""
+        """Items and runs; the largest of a task's cohorts represents the task."""
         return self.key.items or 0, len(self.runs)
 
     @property
@@ -73,48 +73,47 @@ class Cohort:
 
 
 def gather(stored: Sequence[StoredRecord], baselines: Sequence[Baseline] = ()) -> list[Cohort]:
-    """Every run in exactly one cohort."""
+    """Group runs into cohorts; every run is in exactly one."""
     places = place([(Key.of(run.record), run.record.experiment, run) for run in stored])
     return [assemble(key, runs, baselines) for key, runs in places.items()]
 
 
 def place(runs: Iterable[tuple[Key, str, T]]) -> dict[Key, list[T]]:
-    """Runs by their cohort: by task, model, then the most items first. A run is given with its key and experiment."""
-    known = list(runs)
+    """Runs by cohort, sorted by task, model, then most items first. runs: (key, experiment, run)."""
+    keyed_runs = list(runs)
     groups: dict[Key, list[T]] = {}
     experiments: dict[Key, Counter[str]] = {}
-    for key, experiment, run in known:
+    for key, experiment, run in keyed_runs:
         if key.items is not None:
             groups.setdefault(key, []).append(run)
             experiments.setdefault(key, Counter())[experiment] += 1
-    for key, experiment, run in known:
+    for key, experiment, run in keyed_runs:
         if key.items is None:
             groups.setdefault(_home(key, experiment, experiments), []).append(run)
     ordered = sorted(groups, key=lambda k: (k.task, k.model, -(k.items or 0), k.data or "", k.device or ""))
     return {key: groups[key] for key in ordered}
 
 
-def _home(own: Key, experiment: str, measured: Mapping[Key, Counter[str]]) -> Key:
-    """The cohort of a run that counted no items: what it knows must agree, the rest may be anything."""
+def _home(incomplete: Key, experiment: str, experiments: Mapping[Key, Counter[str]]) -> Key:
+    """The cohort of a run without an item count: the fields that the run has must match the cohort's."""
 
     def fits(key: Key) -> bool:
-        pairs = zip(own, key, strict=True)
-        return all(mine is None or mine == theirs for mine, theirs in pairs)
+        return all(value is None or value == other for value, other in zip(incomplete, key, strict=True))
 
     def preference(key: Key) -> tuple[bool, int, int]:
-        return experiment in measured[key], key.items or 0, measured[key].total()
+        return experiment in experiments[key], key.items or 0, experiments[key].total()
 
-    return max(filter(fits, measured), key=preference, default=own)
+    return max(filter(fits, experiments), key=preference, default=incomplete)
 
 
 def assemble(key: Key, stored: Sequence[StoredRecord], baselines: Sequence[Baseline]) -> Cohort:
-    same = [b for b in baselines if b.task == key.task and b.data == key.data]
-    here = [b for b in same if b.n is None or b.n == key.items]
+    same_data = [b for b in baselines if b.task == key.task and b.data == key.data]
+    same_items = [b for b in same_data if b.n is None or b.n == key.items]
     return Cohort(
         key,
         tuple(sorted(_rows(stored), key=_order)),
-        tuple(sorted(here, key=lambda b: -b.estimate.value)),
-        tuple(b for b in same if b not in here),
+        tuple(sorted(same_items, key=lambda b: -b.estimate.value)),
+        tuple(b for b in same_data if b not in same_items),
     )
 
 
@@ -126,18 +125,21 @@ def _order(row: Row) -> tuple[bool, bool, float, str, int]:
 
 def _rows(stored: Sequence[StoredRecord]) -> Iterator[Row]:
     for method in methods(stored):
-        yield from _of_method(method)
+        yield from _method_rows(method)
 
 
-def _of_method(method: Method) -> Iterator[Row]:
-    """Its seeds together; apart what has no quality, and runs of one seed, which must differ in what has no name."""
+def _method_rows(method: Method) -> Iterator[Row]:
+    """One row for all seeds; separate rows for runs without quality, and for runs that share a seed.
+
+    Runs that share a seed must differ in a setting that is not part of the name.
+    """
     measured = [run for run in method.runs if measures.quality(run.record)]
-    times, measured_times = (Counter(run.record.seed for run in some) for some in (method.runs, measured))
-    together = [run for run in measured if measured_times[run.record.seed] == 1]
+    runs_by_seed, measured_by_seed = (Counter(run.record.seed for run in runs) for runs in (method.runs, measured))
+    together = [run for run in measured if measured_by_seed[run.record.seed] == 1]
     if together:
         yield Row.of(method.name, method.variant, together)
     for run in method.runs:
         if run not in together:
-            said = [f"seed {run.record.seed}"] if len(times) > 1 else []
-            said += [f"run {run.record.run_id}"] if times[run.record.seed] > 1 else []
-            yield Row.of(method.name + (f" ({', '.join(said)})" if said else ""), method.variant, [run])
+            details = [f"seed {run.record.seed}"] if len(runs_by_seed) > 1 else []
+            details += [f"run {run.record.run_id}"] if runs_by_seed[run.record.seed] > 1 else []
+            yield Row.of(method.name + (f" ({', '.join(details)})" if details else ""), method.variant, [run])

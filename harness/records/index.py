@@ -1,7 +1,7 @@
-"""Which runs lie in some results folders and where each belongs, without reading every record every time.
+"""An index of the runs in results folders: the cohort of each, without reading every record every time.
 
-What a record said of its place is kept in the user's cache beside the times and sizes of its files. A file that has
-changed is read again, and without the cache all are: it saves time and is never what a report rests on.
+The user's cache keeps each run's header with the times and sizes of its files. A changed file is read again, and
+without the cache all files are: the cache saves time and never changes a report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.records.reading import (
     RECORD_FILE,
     RUN_FILES,
     StoredRecord,
-    nothing_chosen,
+    no_match,
     read_record,
     split_selector,
     walk,
@@ -34,12 +34,12 @@ BASELINES_FILE = "baselines.json"
 _VERSION = 3
 _SELECTED = ("run_id", "status", "task", "probes", "model", "method", "adaptation", "context", "train_context", "rank",
              "seed", "experiment")  # fmt: skip
-"""Fields that a selector can ask for without the record being read."""
+"""Fields that a selector can filter on without reading the record."""
 Stamp = tuple[int, ...]
 
 
 class Key(NamedTuple):
-    """What runs must share to stand in one table."""
+    """What runs must share to be in one table."""
 
     task: str
     model: str
@@ -54,11 +54,11 @@ class Key(NamedTuple):
 
 
 class Header(NamedTuple):
-    """What has to be known of a run before it is read."""
+    """What a report needs to know of a run before reading its record."""
 
     folder: str
     root: Path
-    """The results folder in which it was found."""
+    """The results folder that contains the run."""
     stamp: Stamp
     """Times and sizes of its files."""
     key: Key
@@ -70,14 +70,14 @@ class Header(NamedTuple):
 
 
 class _Entry(NamedTuple):
-    """What is kept of a header beside its folder."""
+    """A header in the cache, without its folder."""
 
     stamp: Stamp
     key: Key
     fields: dict[str, str]
 
 
-class _Kept(NamedTuple):
+class _Cached(NamedTuple):
     """The cache's file: entries by folder."""
 
     version: int
@@ -86,63 +86,63 @@ class _Kept(NamedTuple):
 
 @dataclass
 class Found:
-    """What lies in some results folders."""
+    """The contents of some results folders."""
 
     headers: list[Header]
     left_out: list[str]
-    """Files of another schema, with what is wrong with them."""
+    """A message for each record of another schema."""
     baselines: list[Path]
     roots: list[Path]
     cache: Path
-    """A folder for what is made of just these."""
+    """A cache folder for exactly this selection."""
 
 
 def scan(selectors: Sequence[str]) -> Found:
-    """The runs that selectors choose; UserError as in `reading.load`, each selector for itself."""
-    found = Found([], [], [], [], _place(selectors))
+    """The runs that any selector matches; UserError as in `reading.load`, for each selector."""
+    result = Found([], [], [], [], _cache_folder(selectors))
     for selector in selectors:
         root, filters = split_selector(selector)
-        known, left_out, baselines = _look(root)
-        chosen = [header for header in known if all(_says(header, n) == value for n, value in filters.items())]
+        headers, left_out, baselines = _index(root)
+        chosen = [header for header in headers if all(_field(header, n) == value for n, value in filters.items())]
         if not chosen:
-            raise nothing_chosen(selector, bool(known), left_out)
-        already = {header.folder for header in found.headers}
-        found.headers += [header for header in chosen if header.folder not in already]
-        if root not in found.roots:
-            found.roots.append(root)
-            found.left_out += left_out
-            found.baselines += baselines
-    return found
+            raise no_match(selector, bool(headers), left_out)
+        folders = {header.folder for header in result.headers}
+        result.headers += [header for header in chosen if header.folder not in folders]
+        if root not in result.roots:
+            result.roots.append(root)
+            result.left_out += left_out
+            result.baselines += baselines
+    return result
 
 
-def _says(header: Header, name: str) -> str:
+def _field(header: Header, name: str) -> str:
     return header.fields[name] if name in header.fields else str(getattr(header.read().record, name))
 
 
-def _look(root: Path) -> tuple[list[Header], list[str], list[Path]]:
-    """The runs in a folder, records of another schema, and files of baselines."""
-    kept = _place([str(root)]) / "headers.json"
-    known, now = _read(kept), {}
-    found, left_out, baselines = [], [], []
-    for place, files in walk(str(root)):
+def _index(root: Path) -> tuple[list[Header], list[str], list[Path]]:
+    """A folder's runs, messages on records of another schema, and files of baselines."""
+    cache = _cache_folder([str(root)]) / "headers.json"
+    cached, current = _read(cache), {}
+    headers, left_out, baselines = [], [], []
+    for folder, files in walk(str(root)):
         if BASELINES_FILE in files:
-            baselines.append(Path(place, BASELINES_FILE))
+            baselines.append(Path(folder, BASELINES_FILE))
         if RECORD_FILE not in files:
             continue
-        stamp, entry = _stamp(files), known.get(place)
+        stamp, entry = _stamp(files), cached.get(folder)
         if entry is None or entry.stamp != stamp:
             try:
-                entry = _entry(read_record(Path(place, RECORD_FILE)), stamp)
+                entry = _entry(read_record(Path(folder, RECORD_FILE)), stamp)
             except UserError as cause:
                 if not isinstance(cause.__cause__, NewerSchema):
                     raise
                 left_out.append(str(cause))
                 continue
-        now[place] = entry
-        found.append(Header(place, root, stamp, entry.key, entry.fields))
-    if now != known:
-        keep(kept, _Kept(_VERSION, now))
-    return found, left_out, baselines
+        current[folder] = entry
+        headers.append(Header(folder, root, stamp, entry.key, entry.fields))
+    if current != cached:
+        keep(cache, _Cached(_VERSION, current))
+    return headers, left_out, baselines
 
 
 def _entry(record: Record, stamp: Stamp) -> _Entry:
@@ -154,22 +154,22 @@ def _stamp(files: Mapping[str, os.DirEntry[str]]) -> Stamp:
     return tuple(number for state in states for number in (state.st_mtime_ns, state.st_size))
 
 
-def _place(selectors: Sequence[str]) -> Path:
-    """The folder of the cache for what these selectors choose."""
-    where = [str(split_selector(selector)[0].resolve()) + str(split_selector(selector)[1]) for selector in selectors]
-    return paths.cache() / "reports" / sha256("\n".join(where).encode()).hexdigest()[:16]
+def _cache_folder(selectors: Sequence[str]) -> Path:
+    """The cache folder for what these selectors match."""
+    parts = [str(folder.resolve()) + str(filters) for folder, filters in map(split_selector, selectors)]
+    return paths.cache() / "reports" / sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> dict[str, _Entry]:
     try:
-        version, runs = msgspec.json.decode(path.read_bytes(), type=_Kept)
+        version, runs = msgspec.json.decode(path.read_bytes(), type=_Cached)
         return runs if version == _VERSION else {}
     except (OSError, msgspec.MsgspecError):
         return {}
 
 
 def keep(path: Path, value: object) -> None:
-    """Put something into the cache, as JSON, where there can be one."""
+    """Write a value to the cache as JSON; do nothing if the cache cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, msgspec.json.encode(value).decode(), flush=False)

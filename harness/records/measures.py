@@ -1,4 +1,4 @@
-"""The numbers of a record that a report shows, each None if the run did not get that far."""
+"""The figures of a record that a report shows; each is None if the run ended before measuring it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from harness.records.record import Record, Score
 from harness.stats import Estimate, Summary
 
 UNTRAINED = "zero_shot"
-"""The method that leaves the model and its prompt alone, which the others are measured from."""
+"""The method without training, examples or passages: the reference for all others."""
 
 
 def median(summary: Summary | None) -> float | None:
@@ -15,12 +15,12 @@ def median(summary: Summary | None) -> float | None:
 
 
 def estimate(score: Score | None) -> Estimate | None:
-    """A value with its interval; None if it has no value."""
+    """A score's value with its interval; None without a value."""
     return None if score is None or score.value is None else Estimate(score.value, score.low, score.high)
 
 
 def quality(record: Record) -> Estimate | None:
-    """Quality on the test split; None for a run that is not ok, whatever it had measured before it ended."""
+    """Quality on the test split; None for a run that is not ok, even if it measured a value."""
     return estimate(record.quality) if record.status == "ok" else None
 
 
@@ -29,35 +29,35 @@ def validation(record: Record) -> float | None:
 
 
 def metric(record: Record) -> str | None:
-    known = [score.metric for score in (record.quality, record.validation) if score]
-    return next((metric for metric in known if metric), None)
+    metrics = [score.metric for score in (record.quality, record.validation) if score]
+    return next((metric for metric in metrics if metric), None)
 
 
 def items(record: Record) -> int | None:
-    """Test items that were asked: those scored and those that could not be run."""
+    """Test items in the run: the scored ones and those that could not be run."""
     if record.quality is None or record.quality.n is None:
         return None
     return int(record.quality.n + record.quality.unscored)
 
 
 def phase_memory(peak: Peak | None) -> float | None:
-    """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU."""
+    """A phase's peak as reports quote it: the driver's figure on a GPU, resident memory on a CPU."""
     return (peak.process or peak.device or peak.allocated or None) if peak else None
 
 
 def training_memory(record: Record) -> float | None:
     """Peak bytes while training; a run that reused trained weights has only the copied figure."""
-    own = phase_memory(record.memory and record.memory.train)
-    return own if own is not None else record.training and record.training.peak_memory_bytes
+    measured = phase_memory(record.memory and record.memory.train)
+    return measured if measured is not None else record.training and record.training.peak_memory_bytes
 
 
 def inference_memory(record: Record) -> float | None:
-    own = phase_memory(record.memory and record.memory.infer)
-    return own if own is not None else record.inference and record.inference.peak_memory_bytes
+    measured = phase_memory(record.memory and record.memory.infer)
+    return measured if measured is not None else record.inference and record.inference.peak_memory_bytes
 
 
 def peak_memory(record: Record) -> float | None:
-    """The highest of the phases load, train and infer, in bytes: what a machine must have to do it all."""
+    """Peak bytes over the phases load, train and infer: what a machine needs for the whole run."""
     loaded = phase_memory(record.memory and record.memory.load)
     return max((b for b in (loaded, training_memory(record), inference_memory(record)) if b is not None), default=None)
 
@@ -68,7 +68,7 @@ def latency(record: Record) -> float | None:
 
 
 def merged_latency(record: Record) -> float | None:
-    """The same with the adapter merged into the weights."""
+    """Median milliseconds of one request with the adapter merged into the weights."""
     merged = record.inference and record.inference.merged
     return median(merged and merged.latency_ms)
 
@@ -78,11 +78,11 @@ def memory_kind(record: Record) -> str | None:
 
 
 def labelled_rows(record: Record) -> int | None:
-    """Labelled rows that a method had to train on or to show; None if it uses none."""
+    """Labelled rows available for training or as demonstrations; None if the method uses none."""
     if record.training and record.training.examples is not None:
         return int(record.training.examples)
-    shown = record.config.get("max_train_examples") if record.context == "few_shot" else None
-    return None if shown is None else int(shown)
+    rows = record.config.get("max_train_examples") if record.context == "few_shot" else None
+    return None if rows is None else int(rows)
 
 
 def data_hash(record: Record) -> str | None:
@@ -90,33 +90,33 @@ def data_hash(record: Record) -> str | None:
 
 
 def hardware(record: Record) -> str | None:
-    """The device, and on a CPU by what matrices are multiplied if it is not torch's own choice."""
+    """The device, and on a CPU the matrix library if it is not torch's default."""
     device, matmul = record.environment.device, record.environment.matmul
     return f"{device}, products by {matmul}" if device and matmul not in (None, "torch") else device
 
 
 def device_kind(record: Record) -> str | None:
-    """cuda or cpu; None if the run ended before it knew."""
+    """cuda or cpu; None if the run ended before recording it."""
     kind, device = memory_kind(record), record.environment.device or ""
     if kind is None and not device:
         return None
-    # A GPU is named by its maker ("NVIDIA H200"), so the kind of memory that was read is the surer sign.
+    # A GPU's name need not contain "cuda" ("NVIDIA H200"), so the kind of memory reading is more reliable.
     return "cuda" if kind == "cuda" or "cuda" in device.lower() or "nvidia" in device.lower() else "cpu"
 
 
 def tries(record: Record) -> int:
-    """How many learning rates were tried on validation; 0 if that is not recorded."""
+    """Number of learning rates tried on validation; 0 if not recorded."""
     return len(record.training.tried) if record.training and record.training.tried else 0
 
 
 def dequantised(record: Record) -> bool:
-    """Whether the base model's weights were read from a quantised file and made floating-point again."""
+    """Whether the base model's weights were dequantised from a quantised file."""
     return (record.config.get("model") or {}).get("source") == "gguf_package"
 
 
 def contaminated(record: Record) -> dict[str, list[str]]:
-    """By figure (memory, training, latency), what disturbed it while it was measured."""
-    found = {name: list(remarks) for name, remarks in record.contaminated.items()}
-    if record.memory and record.memory.contaminated:  # as records said it before they had a field for it
-        found.setdefault("memory", []).append(record.memory.contaminated)
-    return found
+    """By figure (memory, training, latency), what contaminated its measurement."""
+    remarks = {name: list(values) for name, values in record.contaminated.items()}
+    if record.memory and record.memory.contaminated:  # older records lack the field `contaminated`
+        remarks.setdefault("memory", []).append(record.memory.contaminated)
+    return remarks

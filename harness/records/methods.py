@@ -1,4 +1,4 @@
-"""Which runs are one method: those that differ in nothing but their training seed. Every command names them this way.
+"""Groups runs into methods: runs that differ only in their training seed. Every command names methods this way.
 
 >>> [method.name for method in methods(load_records("results/sweep"))]
 ['few_shot (context.k=4)', 'few_shot (context.k=8)', 'lora r8', 'lora r16']
@@ -16,20 +16,20 @@ from harness.records.reading import StoredRecord, flatten
 from harness.records.record import Record
 
 SETTINGS = ("model.", "context.", "train_context.", "adaptation.", "training.", "max_train_examples")
-"""Settings in which two runs of one label may differ; the difference becomes part of the method's name."""
+"""Settings in which two runs with one label may differ; a difference becomes part of the method's name."""
 NOT_NAMED = (".r", "._target_", "lora_alpha", "seed", "model.name", "model.about")
-"""What changes nothing, follows from the others or is in the label already."""
+"""Endings of settings that change nothing, follow from others, or are in the label already."""
 _RATE, _TRAINED_IN = "training.learning_rate", "train_context."
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method on a task: runs that differ in their seed."""
+    """A method on a task: runs that differ only in their seed."""
 
     name: str
-    """lora r8, or "few_shot (context.k=4)" if there are several of that label."""
+    """lora r8, or "few_shot (context.k=4)" if several methods have that label."""
     variant: Mapping[str, str]
-    """Those settings, as they would be typed on the command line."""
+    """The settings in the name, as typed on the command line."""
     runs: tuple[StoredRecord, ...]
     """By seed."""
 
@@ -44,40 +44,41 @@ class Method:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Of the runs that finished."""
+        """Records of the finished runs."""
         return tuple(run.record for run in self.finished)
 
     @property
     def seeds(self) -> int | None:
-        """Training seeds that finished; None of a method that is not trained."""
+        """Number of finished training seeds; None if the method is not trained."""
         return len(self.finished) if any(record.training for record in self.records) else None
 
     @cached_property
     def predictions(self) -> tuple[Mapping[str, Prediction], ...]:
-        """By the item's id, of each finished run."""
-        return tuple({one.id: one for one in run.predictions()} for run in self.finished)
+        """For each finished run, its predictions by item id."""
+        return tuple({prediction.id: prediction for prediction in run.predictions()} for run in self.finished)
 
     @property
     def without_predictions(self) -> list[StoredRecord]:
         """Finished runs whose predictions are missing."""
-        return [run for run, answered in zip(self.finished, self.predictions, strict=True) if not answered]
+        return [run for run, predictions in zip(self.finished, self.predictions, strict=True) if not predictions]
 
 
 def methods(runs: Iterable[StoredRecord]) -> list[Method]:
-    """Runs by their label, then by the settings in which runs of one label differ; in the order of the runs."""
+    """Group runs by label, then by the settings in which runs with one label differ; in the order of the runs."""
     labelled: dict[str, list[StoredRecord]] = {}
     for run in runs:
         labelled.setdefault(run.record.label, []).append(run)
-    return [method for label, same in labelled.items() for method in _of_label(label, same)]
+    return [method for label, group in labelled.items() for method in _split(label, group)]
 
 
-def _of_label(label: str, runs: Sequence[StoredRecord]) -> list[Method]:
+def _split(label: str, runs: Sequence[StoredRecord]) -> list[Method]:
     settings = _settings(runs)
-    known = [own for own in settings if own]  # a run that crashed early may have none, which is no difference
-    varied = [n for n in sorted({n for own in known for n in own}) if len({own.get(n) for own in known}) > 1]
+    recorded = [values for values in settings if values]  # a run that crashed early may have none: not a difference
+    names = sorted({name for values in recorded for name in values})
+    varied = [name for name in names if len({values.get(name) for values in recorded}) > 1]
     groups: dict[tuple[tuple[str, str], ...], list[StoredRecord]] = {}
-    for run, own in zip(runs, settings, strict=True):
-        groups.setdefault(tuple((name, own[name]) for name in varied if name in own), []).append(run)
+    for run, values in zip(runs, settings, strict=True):
+        groups.setdefault(tuple((name, values[name]) for name in varied if name in values), []).append(run)
     return [
         Method(
             label + (f" ({', '.join(f'{name}={value}' for name, value in variant)})" if variant else ""),
@@ -89,34 +90,34 @@ def _of_label(label: str, runs: Sequence[StoredRecord]) -> list[Method]:
 
 
 def _settings(runs: Sequence[StoredRecord]) -> list[dict[str, str]]:
-    """What each run was set to, as far as runs of one label may differ in it; nothing if it ended before it knew.
+    """Each run's settings that can distinguish methods with one label; empty if the run ended early.
 
-    A rate that another seed has chosen from a list is one choice from that list. Runs of several results folders differ
-    in that.
+    If one seed chose its learning rate from a list and another seed reuses that rate, both get the list as their
+    setting. Runs of different results folders differ in the setting "results".
     """
-    settings = [_own(run) for run in runs]
-    chosen = {
-        (run.record.training and run.record.training.learning_rate): own[_RATE]
-        for run, own in zip(runs, settings, strict=True)
-        if measures.tries(run.record) > 1 and _RATE in own
+    settings = [_run_settings(run) for run in runs]
+    searched = {
+        (run.record.training and run.record.training.learning_rate): values[_RATE]
+        for run, values in zip(runs, settings, strict=True)
+        if measures.tries(run.record) > 1 and _RATE in values
     }
     several = len({run.root for run in runs}) > 1
-    for run, own in zip(runs, settings, strict=True):
-        used = run.record.training and run.record.training.learning_rate
-        if used in chosen:
-            own[_RATE] = chosen[used]
-        if several and own:
-            own["results"] = run.root.as_posix()
+    for run, values in zip(runs, settings, strict=True):
+        rate = run.record.training and run.record.training.learning_rate
+        if rate in searched:
+            values[_RATE] = searched[rate]
+        if several and values:
+            values["results"] = run.root.as_posix()
     return settings
 
 
-def _own(run: StoredRecord) -> dict[str, str]:
+def _run_settings(run: StoredRecord) -> dict[str, str]:
     record = run.record
     if not record.config:
         return {}
-    named = {name: value for name, value in flatten(record.config) if name.startswith(SETTINGS)}
-    for name in [name for name in named if name.startswith(_TRAINED_IN)]:
-        if record.train_context is None or named[name] == named.get(name.removeprefix("train_")):
-            del named[name]  # nothing was trained, or it was trained as it is asked
-    kept = {name: value for name, value in named.items() if not name.endswith(NOT_NAMED)}
+    settings = {name: value for name, value in flatten(record.config) if name.startswith(SETTINGS)}
+    for name in [name for name in settings if name.startswith(_TRAINED_IN)]:
+        if record.train_context is None or settings[name] == settings.get(name.removeprefix("train_")):
+            del settings[name]  # nothing was trained, or the training prompt equals the test prompt
+    kept = {name: value for name, value in settings.items() if not name.endswith(NOT_NAMED)}
     return {"model": record.model, "adaptation": record.adaptation} | kept

@@ -1,8 +1,8 @@
-"""A Prediction is what one item was answered, as data: a line of predictions.jsonl or validation.jsonl.
+"""A Prediction is a model's answer to one item and its scores: a line of predictions.jsonl or validation.jsonl.
 
 {"id": "test-17", "prompt": "Ticket: ...", "completion": "harbour", "score": 1.0, "metrics": {"accuracy": 1.0}, ...}
 
-What does not apply is left out of the line and None here.
+Fields that do not apply are missing from the line and None here.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ class Prediction:
 
     id: str
     prompt: str | None = None
-    """As the model read it, template and context included."""
+    """The whole prompt, with chat template and context."""
     completion: str | None = None
-    """What counts as the answer: the text generated, or the choice with the highest likelihood."""
+    """The answer: the generated text, or the choice with the highest likelihood."""
     score: float | None = None
-    """The primary metric; None if the item could not be run, which is never counted as wrong."""
+    """The primary metric; None if the item could not be run, which never counts as wrong."""
     evidence: tuple[str, ...] = ()
     """Ids of the passages in the prompt."""
     prompt_tokens: int | None = None
     demonstrations_left_out: int = 0
-    """Demonstrations that the model's window had no room for."""
+    """Demonstrations that did not fit into the model's context window."""
     completion_tokens: int | None = None
     milliseconds: float | None = None
-    """The item's share of its batch's time; latency is measured apart."""
+    """The item's share of its batch's time; latency is measured separately."""
     slice: str | None = None
     cluster: str | int | float | None = None
-    """Items with the same one (a template, a document) are not independent."""
+    """Items with the same cluster (a template, a document) are not independent."""
     generated: str | None = None
-    """Of a choice, what the model says freely, if that was measured."""
+    """For a choice, the freely generated text, if measured."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
-    """All of the item's metrics by name, the primary one among them."""
+    """All metrics of the item by name, including the primary one."""
     log_likelihoods: Mapping[str, float] = field(default_factory=dict)
-    """Of a choice, by its text."""
+    """For a choice, by the text of each option."""
     unscored: str | None = None
     """Why there is no score."""
 
     def to_json(self) -> str:
-        """One line, without what does not apply."""
+        """One line without the fields that do not apply."""
         values = {name: value for name in COLUMNS if (value := getattr(self, name)) not in (None, (), {})}
         return json.dumps(values, ensure_ascii=False)
 
@@ -64,9 +64,9 @@ COLUMNS = tuple(f.name for f in fields(Prediction))
 
 
 def read_predictions(path: Path, kind: type[T]) -> list[T]:
-    """The lines of a file of predictions as `kind`: Prediction, or a type with some of its fields, which is faster.
+    """The lines of a file of predictions as `kind`: Prediction, or a type with fewer fields, which is faster.
 
-    None where the file is missing. UserError with file and line if one is not JSON or has a field of another type. NaN,
+    Empty if the file is missing. UserError with file and line if a line is not JSON or a field has the wrong type. NaN,
     which an earlier version wrote, is read as no value.
     """
     try:
@@ -82,8 +82,8 @@ def read_predictions(path: Path, kind: type[T]) -> list[T]:
 
 
 def _converted(path: Path, number: int, values: Mapping[str, object], kind: type[T]) -> T:
-    known = {name: v for name, v in values.items() if not (isinstance(v, float) and math.isnan(v))}
+    present = {name: v for name, v in values.items() if not (isinstance(v, float) and math.isnan(v))}
     try:
-        return msgspec.convert(known, kind)
+        return msgspec.convert(present, kind)
     except msgspec.ValidationError as cause:
         raise UserError(f"{path}:{number}: not a prediction: {cause}.") from cause

@@ -1,4 +1,4 @@
-"""Records read back: one file, or all below a folder that a selector chooses.
+"""Reads records: one file, or all below a folder that match a selector.
 
 for stored in load_records("results/,method=lora,rank=8"):
     stored.record.quality.value, stored.predictions()
@@ -30,34 +30,30 @@ RUN_FILES = (RECORD_FILE, PREDICTIONS_FILE, VALIDATION_FILE)
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """A record and the folder it lies in, beside predictions.jsonl and config.yaml."""
+    """A record and its folder, which also contains predictions.jsonl and config.yaml."""
 
     record: Record
     folder: Path
     root: Path
-    """The results folder in which it was found."""
+    """The results folder that contains the run."""
 
     def predictions(self, split: str = "test") -> list[Prediction]:
-        """Every item's answer and score; none if the file is missing. split: test | validation."""
+        """Every item's answer and score; empty if the file is missing. split: test | validation."""
         return read_predictions(self.folder / PREDICTIONS_FILES[split], Prediction)
 
 
 def read_record(path: Path) -> Record:
-    """The record in one file; UserError with the file's name where it is not a record, or one of another schema."""
+    """The record in one file; UserError with the file's name if it is not a record, or has another schema."""
     try:
         return Record.from_json(path.read_bytes())
     except NewerSchema as cause:
-        raise UserError(f"{path}: {_of_schema(cause)}.") from cause
+        raise UserError(f"{path}: a record of schema {cause}; this version reads schema {SCHEMA}.") from cause
     except (json.JSONDecodeError, msgspec.MsgspecError, TypeError, UnicodeDecodeError) as cause:
         raise UserError(f"{path}: not a record ({cause}). Move it away or run that cell again.") from cause
 
 
-def _of_schema(cause: NewerSchema) -> str:
-    return f"a record of schema {cause}; this version reads schema {SCHEMA}"
-
-
 def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
-    """`results/,method=lora,rank=8` as a folder, which must be there, and filters on record fields."""
+    """Split `results/,method=lora,rank=8` into a folder, which must exist, and filters on record fields."""
     folder, *conditions = selector.split(",")
     filters = {}
     for condition in conditions:
@@ -67,70 +63,70 @@ def split_selector(selector: str) -> tuple[Path, dict[str, str]]:
         if name not in {f.name for f in fields(Record)}:
             raise UserError(f"Selector {selector!r}: a record has no field {name!r}.")
         filters[name] = value
-    found = Path(folder or "results")
-    if not found.is_dir():
-        raise UserError(f"{found}: no such folder. Make results with: harness run experiment=quickstart")
-    return found, filters
+    root = Path(folder or "results")
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder. Create results with: harness run experiment=quickstart")
+    return root, filters
 
 
 def walk(folder: str) -> Iterator[tuple[str, dict[str, os.DirEntry[str]]]]:
-    """Every folder below one with its files by name, in a stable order; hidden ones (trained weights) are left out."""
-    waiting = [folder]
-    while waiting:
-        place, folders, files = waiting.pop(), [], {}
-        with os.scandir(place) as entries:
+    """A folder and all below it with their files by name, in a stable order; skips hidden ones (trained weights)."""
+    pending = [folder]
+    while pending:
+        current, folders, files = pending.pop(), [], {}
+        with os.scandir(current) as entries:
             for entry in entries:
                 if not entry.is_dir():
                     files[entry.name] = entry
                 elif not entry.name.startswith("."):
                     folders.append(entry.path)
-        yield place, files
-        waiting += sorted(folders, reverse=True)
+        yield current, files
+        pending += sorted(folders, reverse=True)
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Records, and files of another schema with what is wrong with them."""
+    """Records, and a message for each record of another schema."""
 
     records: list[StoredRecord]
     left_out: list[str]
 
 
 def load(selector: str) -> Loaded:
-    """Records chosen by a selector; UserError where the folder is missing or holds none.
+    """The records that match a selector; UserError if the folder is missing or nothing matches.
 
-    A record of an unknown schema is named and left out.
+    Records of another schema are left out, with a message each.
     """
     folder, filters = split_selector(selector)
     stored, left_out = [], []
-    for place in (Path(place) for place, files in walk(str(folder)) if RECORD_FILE in files):
+    for run_folder in (Path(path) for path, files in walk(str(folder)) if RECORD_FILE in files):
         try:
-            stored.append(StoredRecord(read_record(place / RECORD_FILE), place, folder))
+            stored.append(StoredRecord(read_record(run_folder / RECORD_FILE), run_folder, folder))
         except UserError as cause:
             if not isinstance(cause.__cause__, NewerSchema):
                 raise
             left_out.append(str(cause))
     chosen = [s for s in stored if all(str(getattr(s.record, n)) == v for n, v in filters.items())]
     if not chosen:
-        raise nothing_chosen(selector, bool(stored), left_out)
+        raise no_match(selector, bool(stored), left_out)
     return Loaded(chosen, left_out)
 
 
-def nothing_chosen(selector: str, some: bool, left_out: Sequence[str]) -> UserError:
-    """What to say where a selector chooses nothing of what is there, if there is some."""
-    return UserError("\n".join([f"{selector}: no record there" + (" matches." if some else "."), *left_out]))
+def no_match(selector: str, any_records: bool, left_out: Sequence[str]) -> UserError:
+    """The error for a selector that matches no record, whether or not the folder has any."""
+    return UserError("\n".join([f"{selector}: no record " + ("matches." if any_records else "found."), *left_out]))
 
 
 def load_records(selector: str) -> list[StoredRecord]:
-    """The records of `load`; what is left out is printed on standard error."""
+    """The records of `load`; messages on records left out go to standard error."""
     loaded = load(selector)
-    for said in loaded.left_out:
-        print(f"left out: {said}", file=sys.stderr)
+    for message in loaded.left_out:
+        print(f"left out: {message}", file=sys.stderr)
     return loaded.records
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """`{"context": {"k": 4}}` as ("context.k", "4"), the way an override is typed."""
+    """`{"context": {"k": 4}}` as ("context.k", "4"), like an override on the command line."""
     for name, value in config.items():
         path = f"{prefix}{name}"
         if isinstance(value, Mapping):

@@ -1,10 +1,10 @@
-"""A Record is what happened in one run, as data: schema 1, one `record.json` a run.
+"""A Record is the data of one run: schema 1, one `record.json` per run.
 
     record = read_record(Path("results/.../record.json"))
     record.quality.value, record.training.seconds, record.inference.latency_ms.p50
 
-A part that does not apply (training of an untrained method) is None. Nothing here imports torch, so a laptop reads
-results in a moment. What is measured, and how, is in docs/records.md.
+A part that does not apply (training of an untrained method) is None. This module imports no torch, so reading results
+is fast on a laptop. docs/records.md explains what is measured and how.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STATUSES = ("ok", "failed", "oom", "diverged", "interrupted", "crashed")
 
 
 class NewerSchema(Exception):
-    """A record of a schema that this version does not know; its fields are not guessed at."""
+    """A record of a schema that this version does not know."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's mean over items, with its 95 % interval by items or clusters."""
+    """A metric's mean over items, with its 95 % interval over items or clusters."""
 
     metric: str | None = None
     value: float | None = None
@@ -53,47 +53,47 @@ class Quality(Score):
     """The primary metric on the test split, and the others."""
 
     unscored: Number = 0
-    """Items that do not fit the model: counted apart, never as wrong."""
+    """Items too long for the model: counted separately, never as wrong."""
     metrics: dict[str, float | None] = field(default_factory=dict)
-    """By name, the mean of each metric, the primary one among them."""
+    """The mean of each metric by name, including the primary one."""
     slices: dict[str, Slice] = field(default_factory=dict)
 
 
 @final
 @dataclass(frozen=True)
 class Estimated:
-    """What was predicted of the training peak."""
+    """The predicted peak memory of training."""
 
     train_peak_bytes: Number
     parts: dict[str, Number]
-    """By part (weights, gradients, ...), bytes at the peak."""
+    """Bytes at the peak by part (weights, gradients, ...)."""
     tokens: Number
-    """Of the longest row, which it was predicted for."""
+    """Length of the longest row, which the prediction assumes."""
 
 
 @final
 @dataclass(frozen=True)
 class Training:
-    """What training took. `seconds` are optimisation steps only."""
+    """Cost and outcome of training. `seconds` are optimisation steps only."""
 
     seconds: float | None = None
     validation_seconds: float | None = None
     save_seconds: float | None = None
     tuning_seconds: float | None = None
-    """The search for a learning rate, the trial that was kept left out."""
+    """The learning-rate search, without the trial that was kept."""
     step_ms: Summary | None = None
     steps: Number | None = None
     epochs: float | None = None
     examples: Number | None = None
-    """Rows, those made of documents among them."""
+    """Training rows, including those built from documents."""
     demonstrations_left_out: Number | None = None
-    """Demonstrations that had no room, over all rows."""
+    """Demonstrations that did not fit, over all rows."""
     tokens: Number | None = None
-    """Read in all steps, without padding."""
+    """Tokens processed in all steps, without padding."""
     longest_row: Number | None = None
     """Tokens of the longest row."""
     longest_answer: Number | None = None
-    """The most tokens of a row that are learned."""
+    """Most tokens in a row that the loss covers."""
     tokens_per_second: float | None = None
     flops: float | None = None
     learning_rate: float | None = None
@@ -103,15 +103,15 @@ class Training:
     trainable_parameters: Number | None = None
     total_parameters: Number | None = None
     tried: dict[str, float] | None = None
-    """By learning rate, the validation value that it reached; None of a single rate."""
+    """Validation value by learning rate; None if there was only one rate."""
     peak_memory_bytes: Number | None = None
     contaminated: list[str] | None = None
-    """What disturbed the training's time."""
+    """What contaminated the training time."""
     weights: str | None = None
-    """Their folder below results/.weights/, if they are kept."""
+    """The folder of the weights below results/.weights/, if they are kept."""
     weights_bytes: Number | None = None
     shared: bool | None = None
-    """Whether an earlier run trained these weights, whose cost is copied."""
+    """Whether an earlier run trained these weights; its cost is copied here."""
     estimated: Estimated | None = None
 
 
@@ -121,21 +121,21 @@ class Requests:
     """Single requests, one at a time, in milliseconds."""
 
     latency_ms: Summary | None = None
-    """From question to answer, retrieval included."""
+    """From question to answer, including retrieval."""
     first_token_ms: Summary | None = None
     per_token_ms: Summary | None = None
-    """Of each further token; None of a choice."""
+    """For each token after the first; None for a choice."""
     tokens: Number | None = None
-    """Of every answer, if its length was fixed."""
+    """Length of every answer, if it was fixed."""
 
 
 @final
 @dataclass(frozen=True)
 class PrefixCached:
-    """Requests to a server that has read what all prompts begin with."""
+    """Requests to a server that has cached the prefix that all prompts share."""
 
     tokens: Number
-    """What all prompts begin with."""
+    """Length of the shared prefix."""
     latency_ms: Summary | None = None
 
 
@@ -145,56 +145,56 @@ class MergedScore(Score):
     """Quality with the adapter merged, on the first items."""
 
     same_answers: Number | None = None
-    """Items that it answers as the unmerged adapter does."""
+    """Items with the same answer as from the unmerged adapter."""
 
 
 @final
 @dataclass(frozen=True)
 class Merged:
-    """With the adapter folded into the weights."""
+    """Measurements with the adapter merged into the weights."""
 
     latency_ms: Summary | None = None
     fixed: Requests | None = None
     quality: MergedScore | None = None
     largest_logit_difference: float | None = None
     refused: str | None = None
-    """Why PEFT does not fold it, if it does not."""
+    """Why PEFT could not merge the adapter, if so."""
 
 
 @final
 @dataclass(frozen=True)
 class Inference:
-    """What answering takes."""
+    """Cost of answering."""
 
     latency_ms: Summary | None = None
-    """Single requests from question to answer, retrieval included, without a prefix cache."""
+    """Single requests from question to answer, including retrieval, without a prefix cache."""
     first_token_ms: Summary | None = None
     per_token_ms: Summary | None = None
     fixed: Requests | None = None
-    """The same with answers of `measure.fixed_tokens`."""
+    """Requests with answers of `measure.fixed_tokens` tokens."""
     prefix_cached: PrefixCached | None = None
     merged: Merged | None = None
     items_per_second: float | None = None
-    """Of the batched evaluation."""
+    """Throughput of the batched evaluation."""
     prompt_tokens: float | None = None
     completion_tokens: float | None = None
     flops_per_item: float | None = None
     trimmed_items: Number | None = None
-    """Items whose demonstrations had not all room."""
+    """Items with fewer demonstrations because not all fitted."""
     peak_memory_bytes: Number | None = None
 
 
 @final
 @dataclass(frozen=True)
 class Retrieval:
-    """How well passages were found, and what finding them took."""
+    """Quality and cost of retrieving passages."""
 
     k: Number | None = None
     recall: float | None = None
     mrr: float | None = None
     ndcg: float | None = None
     passages: Number | None = None
-    """In the index."""
+    """Passages in the index."""
     index_seconds: float | None = None
     index_cached: bool | None = None
     """Whether an earlier run built the index."""
@@ -216,7 +216,7 @@ class Change:
 @final
 @dataclass(frozen=True)
 class Retention(Change):
-    """What a trained model has forgotten: general knowledge, and the other skills in `parts`."""
+    """Forgetting after training: general knowledge, and the other skills in `parts`."""
 
     metric: str | None = None
     parts: dict[str, Change] = field(default_factory=dict)
@@ -238,59 +238,59 @@ class Record:
     """One run."""
 
     run_id: str
-    """Hash of what can change the outcome: configuration and data, a dash, then versions and the device's kind."""
+    """Hash of everything that can change the outcome: configuration and data, a dash, versions and kind of device."""
     status: str
     """ok | failed | oom | diverged | interrupted | crashed."""
     task: str
     probes: str
-    """The axis that the task tests: behaviour | knowledge | format | ..."""
+    """What the task tests: behaviour | knowledge | format | ..."""
     model: str
     method: str
-    """The name of the pair of adaptation and context: lora, rag, rag_lora."""
+    """Name of the pair of adaptation and context: lora, rag, rag_lora."""
     adaptation: str
     """none | full | lora | qlora | prefix | ..."""
     context: str
-    """What is in the prompt when answering: zero_shot | instructed | few_shot | rag | oracle."""
+    """Content of the prompt at test time: zero_shot | instructed | few_shot | rag | oracle."""
     train_context: str | None
-    """What was in the prompt when training; None when nothing was trained."""
+    """Content of the prompt in training; None if nothing was trained."""
     rank: int | None
     seed: int
     experiment: str
     error: Failure | None = None
     quality: Quality | None = None
     validation: Score | None = None
-    """The same scorer on the validation split; what choices are made on."""
+    """The same metric on the validation split; choices are made on this."""
     training: Training | None = None
     inference: Inference | None = None
     retrieval: Retrieval | None = None
     retention: Retention | None = None
     memory: Memory | None = None
     seconds: dict[str, float] | None = None
-    """What the run's time was spent on: load, data, tuning, training, validation, save, inference, latency, ..."""
+    """Time of each step: load, data, tuning, training, validation, save, inference, latency, ..."""
     contaminated: dict[str, list[str]] = field(default_factory=dict)
-    """By figure (memory, training, latency), what disturbed it."""
+    """What contaminated a figure (memory, training, latency)."""
     environment: Environment = field(default_factory=Environment)
     config: dict[str, Any] = field(default_factory=dict)
-    """The resolved configuration, secrets redacted."""
+    """The resolved configuration, with secrets redacted."""
     overrides: list[str] = field(default_factory=list)
-    """What makes this cell again after `harness run`; secrets redacted."""
+    """Arguments of `harness run` that repeat this run; secrets redacted."""
     predicted: list[str] = field(default_factory=list)
-    """Of the order of methods, by the task's data card: chains such as "lora > few_shot >= zero_shot"."""
+    """Order of methods predicted in the task's data card: chains such as "lora > few_shot >= zero_shot"."""
     schema: int = SCHEMA
 
     @property
     def label(self) -> str:
-        """The method as a reader names it."""
+        """The method's name in reports."""
         return label(self.method, self.rank)
 
     def to_json(self) -> str:
-        """Two spaces a level, the schema first; NaN becomes null."""
+        """JSON indented by two spaces, the schema first; NaN becomes null."""
         values = {"schema": self.schema, **asdict(self)}
         return msgspec.json.format(msgspec.json.encode(values), indent=2).decode() + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
-        """NewerSchema if it is of another schema; msgspec.ValidationError if a field is of another type."""
+        """Parse a record; NewerSchema for another schema, msgspec.ValidationError for a field of the wrong type."""
         try:
             schema = _SCHEMA.decode(text).schema
             if schema != SCHEMA:
@@ -299,12 +299,12 @@ class Record:
         except msgspec.DecodeError as cause:
             if isinstance(cause, msgspec.ValidationError):
                 raise
-            raw = json.loads(text, parse_constant=lambda _: None)  # NaN is what a diverged run wrote, not a value
+            raw = json.loads(text, parse_constant=lambda _: None)  # diverged runs of earlier versions wrote NaN
             return msgspec.convert(raw, cls)
 
 
 def label(method: str, rank: int | None) -> str:
-    """`lora r8` if the method has a rank, else its name."""
+    """`lora r8` if the method has a rank, otherwise its name."""
     return method if rank is None else f"{method} r{rank}"
 
 

@@ -1,4 +1,4 @@
-"""The results folder: where a run lies, files that appear whole or not at all, and locks for what two may want at once.
+"""The results folder: the paths of runs and trained weights, and writing and finding runs.
 
 results/<experiment>/<task>/<model>/<method>/<run_id>/  record.json  predictions.jsonl  validation.jsonl  config.yaml
 results/.weights/<key>/                                 trained weights, shared by runs that differ in context only
@@ -18,18 +18,18 @@ from harness.records.reading import PREDICTIONS_FILES, RECORD_FILE, read_record
 from harness.records.record import Record
 
 Answers = Mapping[str, Sequence[Prediction]]
-"""By split."""
+"""Predictions by split."""
 WEIGHTS = ".weights"
 
 
 def run_folder(results: Path, record: Record) -> Path:
-    """Where a run's files lie."""
+    """The folder of a run's files."""
     names = (record.experiment, record.task, record.model, record.method)
     return results.joinpath(*map(slug, names), record.run_id)
 
 
 def finished(folder: Path, *, other_versions: bool) -> Record | None:
-    """The record of the same run with status ok; with `other_versions` also of the same cell under any versions."""
+    """The record of this run with status ok; with `other_versions`, also of the same cell with other versions."""
     folders = [folder]
     if other_versions:
         folders += sorted(folder.parent.glob(f"{folder.name.split('-')[0]}-*"))
@@ -41,14 +41,14 @@ def finished(folder: Path, *, other_versions: bool) -> Record | None:
 
 
 def latest(folder: Path) -> Record | None:
-    """The record of a run, whatever its status, else a finished one of the same cell under other versions."""
+    """The run's record with any status, otherwise a finished one of the same cell with other versions."""
     if (folder / RECORD_FILE).exists():
         return read_record(folder / RECORD_FILE)
     return finished(folder, other_versions=True)
 
 
 def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str, Any]) -> None:
-    """Write a run's files, record.json last: a folder with a record is complete. answers: by split, a line an item."""
+    """Write a run's files, record.json last, so that a folder with a record is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
     for split, name in PREDICTIONS_FILES.items():
@@ -58,5 +58,5 @@ def save_run(folder: Path, record: Record, answers: Answers, config: Mapping[str
 
 
 def weights_folder(results: Path, key: str) -> Path:
-    """Where trained weights of a key lie, or would lie."""
+    """The folder for trained weights with this key, which may not exist."""
     return results / WEIGHTS / key

@@ -1,4 +1,4 @@
-"""Every item's score: of one run, read from its predictions once, and of several methods as one matrix.
+"""Scores by item: of one run, read once from its predictions, and of several methods as a matrix.
 
 >>> matrix = ScoreMatrix.of({"lora r8": [read(run) for run in seeds], "zero_shot": [read(other)]})
 >>> matrix.scores["lora r8"].shape, matrix.compare("lora r8", "zero_shot").value
@@ -22,14 +22,14 @@ from harness.records.reading import PREDICTIONS_FILES, StoredRecord
 from harness.stats import Comparison, Floats
 
 RIGHT = 0.5
-"""A score from which an answer counts as right."""
+"""An answer with at least this score counts as right."""
 KEPT = 2**15
-"""Runs whose scores are kept in memory; of 200 items each they take some 50 MiB."""
+"""Runs whose scores are cached in memory: about 50 MiB with 200 items each."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A run's scores by item, in the order of their ids; items that could not be run are absent."""
+    """A run's scores, sorted by item id; without items that could not be run."""
 
     ids: tuple[str, ...]
     values: Floats
@@ -37,50 +37,53 @@ class Scores:
 
     @property
     def units(self) -> int:
-        """Clusters; an item without one is one by itself."""
-        named = [cluster for cluster in self.clusters if cluster is not None]
-        return len(set(named)) + len(self.clusters) - len(named)
+        """Number of clusters; an item without one is its own cluster."""
+        clusters = [cluster for cluster in self.clusters if cluster is not None]
+        return len(set(clusters)) + len(self.clusters) - len(clusters)
 
     def of(self, ids: Sequence[str]) -> Floats:
         """The scores of these items, in their order."""
         if ids == self.ids:
             return self.values
-        place = {item: i for i, item in enumerate(self.ids)}
-        return self.values[[place[item] for item in ids]]
+        position = {item: i for i, item in enumerate(self.ids)}
+        return self.values[[position[item] for item in ids]]
 
 
 @dataclass(frozen=True)
 class ScoreMatrix:
-    """The scores of several methods over the items that all their runs have scored."""
+    """The scores of several methods on the items that all their runs have scored."""
 
     scores: Mapping[str, Floats]
     """By the method's name; shape (seeds, items)."""
     ids: tuple[str, ...]
-    """Of the items."""
+    """Item ids."""
     clusters: tuple[Hashable, ...] | None
-    """Which items belong together; None if no item has a cluster."""
+    """The cluster of each item; None if no item has one."""
 
     @classmethod
     def of(cls, methods: Mapping[str, Sequence[Scores]]) -> ScoreMatrix | None:
-        """methods: by name, the runs of each. None if they share no item."""
+        """From each method's runs by name; None if they share no item."""
         runs = [run for seeds in methods.values() for run in seeds]
-        kinds = {run.ids for run in runs}
-        ids = kinds.pop() if len(kinds) == 1 else tuple(sorted(set.intersection(*map(set, kinds)))) if kinds else ()
+        id_lists = {run.ids for run in runs}
+        if len(id_lists) == 1:
+            ids = id_lists.pop()
+        else:
+            ids = tuple(sorted(set.intersection(*map(set, id_lists)))) if id_lists else ()
         if not ids:
             return None
-        named = dict(zip(runs[0].ids, runs[0].clusters, strict=True))
-        clusters = tuple(named[item] for item in ids)
-        known = any(cluster is not None for cluster in clusters)
+        by_id = dict(zip(runs[0].ids, runs[0].clusters, strict=True))
+        clusters = tuple(by_id[item] for item in ids)
+        clustered = any(cluster is not None for cluster in clusters)
         scores = {name: np.array([run.of(ids) for run in seeds]) for name, seeds in methods.items() if seeds}
-        return cls(scores, ids, clusters if known else None)
+        return cls(scores, ids, clusters if clustered else None)
 
     def compare(self, name: str, other: str) -> Comparison:
-        """One method minus another, over items and seeds."""
+        """One method's scores minus another's, over items and seeds."""
         return stats.compare_over_seeds(self.scores[name], self.scores[other], self.clusters)
 
 
 def read(stored: StoredRecord, split: str = "test") -> Scores | None:
-    """A run's scores; None if its predictions are missing, or none is scored. split: test | validation."""
+    """A run's scores; None if its predictions are missing or unscored. split: test | validation."""
     path = stored.folder / PREDICTIONS_FILES[split]
     try:
         state = path.stat()
@@ -90,8 +93,8 @@ def read(stored: StoredRecord, split: str = "test") -> Scores | None:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _read(path: Path, _changed: int, _size: int) -> Scores | None:
-    """The two numbers tell one state of a file from another."""
+def _read(path: Path, _modified: int, _size: int) -> Scores | None:
+    """Time and size are part of the cache's key: a changed file is read again."""
     scored = [line for line in read_predictions(path, _Line) if line.score is not None]
     if not scored:
         return None
@@ -101,7 +104,7 @@ def _read(path: Path, _changed: int, _size: int) -> Scores | None:
 
 
 class _Line(msgspec.Struct):
-    """What a prediction is read for here; skipping the rest of it takes a tenth of the time."""
+    """The fields needed here; skipping the others makes reading ten times faster."""
 
     id: str
     score: float | None = None

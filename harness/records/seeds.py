@@ -1,9 +1,9 @@
-"""A method's training seeds as one run: quality over items and seeds, every other figure the mean of the seeds'.
+"""Combines a method's training seeds into one record: quality over items and seeds, other figures averaged over seeds.
 
-Of peaks of memory the highest is meant, since that is what a machine must have, and of the search for a learning rate
-the longest, since one seed's choice does for the others. Time and memory are those of the first seed's hardware: what
-was made elsewhere counts for quality alone. A figure that was disturbed in one seed and not in another is taken from
-those where it was not, and a step that one seed left out from those that took it.
+Exceptions: peak memory is the highest, which a machine must have, and the learning-rate search is the longest, because
+one seed's choice serves the others. Time and memory come only from seeds on the first seed's hardware; the others count
+for quality alone. A figure comes from seeds where it was not contaminated, if any, and the time of a step from seeds
+that performed it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from harness.records.scores import ScoreMatrix
 
 Part = TypeVar("Part", bound=Any)
 _INSTANT = 1e-3
-"""Seconds below which a step was not taken."""
+"""A step that took fewer seconds did not happen."""
 _HIGHEST = ("memory", "peak_memory_bytes", "tuning_seconds")
 
 
 def together(runs: Sequence[StoredRecord]) -> Record:
-    """The runs of one cell, which differ in their seed, as one record."""
+    """One record for runs that differ only in their seed."""
     records = [run.record for run in runs]
     if len(records) == 1:
         return records[0]
@@ -39,7 +39,7 @@ def together(runs: Sequence[StoredRecord]) -> Record:
     return replace(
         records[0],
         quality=_quality(runs),
-        # of items and seeds together an interval is not known, and is no mean
+        # a mean of intervals is not the interval over items and seeds
         validation=validation and replace(validation, low=None, high=None),
         training=_mean([r.training for r in _measured(records, "training")]),
         inference=_mean([r.inference for r in latency]),
@@ -47,50 +47,50 @@ def together(runs: Sequence[StoredRecord]) -> Record:
         retention=retention and replace(retention, low=None, high=None),
         memory=_mean([r.memory for r in _measured(records, "memory")], "memory"),
         seconds=_seconds(latency),
-        contaminated=_disturbances(records),
+        contaminated=_contaminated(records),
     )
 
 
 def spread(records: Sequence[Record]) -> float | None:
-    """Standard deviation of the test value over seeds; None of a single one."""
+    """Standard deviation of the test value over seeds; None with one seed."""
     values = [[quality.value] for r in records if (quality := measures.quality(r))]
     return stats.seed_spread(values) if values else None
 
 
 def _quality(runs: Sequence[StoredRecord]) -> Quality | None:
-    """The mean with the interval of items and seeds; without every seed's predictions there is no interval."""
-    known = [run.record.quality for run in runs if run.record.quality]
-    mean = _mean(known)
+    """The mean with its interval over items and seeds; no interval unless every seed's predictions exist."""
+    qualities = [run.record.quality for run in runs if run.record.quality]
+    mean = _mean(qualities)
     if mean is None:
         return None
-    unscored = max(quality.unscored for quality in known)
-    own = [scores.read(run) for run in runs]
-    matrix = ScoreMatrix.of({"": [one for one in own if one]}) if all(own) else None
+    unscored = max(quality.unscored for quality in qualities)
+    run_scores = [scores.read(run) for run in runs]
+    matrix = ScoreMatrix.of({"": [s for s in run_scores if s]}) if all(run_scores) else None
     interval = stats.interval_over_seeds(matrix.scores[""], matrix.clusters) if matrix else None
     low, high = (interval.low, interval.high) if interval else (None, None)
     return replace(mean, low=low, high=high, unscored=int(unscored))
 
 
 def _mean(parts: Sequence[Part | None], name: str = "") -> Part | None:
-    """Of the same part of several records one with the mean of each figure."""
-    known = [part for part in parts if part is not None]
-    if not known:
+    """The same part of several records, with each figure averaged."""
+    present = [part for part in parts if part is not None]
+    if not present:
         return None
-    return msgspec.convert(_mean_of([asdict(part) for part in known], name), type(known[0]))
+    return msgspec.convert(_average([asdict(part) for part in present], name), type(present[0]))
 
 
-def _mean_of(parts: Sequence[Any], name: str = "") -> Any:
-    """Of numbers their mean or, by their name, the highest; of dicts that of each field; else the first known."""
-    known = [part for part in parts if part is not None]
-    if not known:
+def _average(parts: Sequence[Any], name: str = "") -> Any:
+    """Numbers: their mean, or the highest for names in _HIGHEST. Dicts: field by field. Anything else: the first."""
+    present = [part for part in parts if part is not None]
+    if not present:
         return None
-    if all(isinstance(part, dict) for part in known):
-        of_memory = name if name == "memory" else ""
-        names = dict.fromkeys(field for part in known for field in part)
-        return {field: _mean_of([part.get(field) for part in known], of_memory or field) for field in names}
-    numbers = [part for part in known if isinstance(part, int | float) and not isinstance(part, bool)]
-    if len(numbers) < len(known):
-        return any(known) if all(isinstance(part, bool) for part in known) else known[0]
+    if all(isinstance(part, dict) for part in present):
+        inherited = name if name == "memory" else ""
+        names = dict.fromkeys(field for part in present for field in part)
+        return {field: _average([part.get(field) for part in present], inherited or field) for field in names}
+    numbers = [part for part in present if isinstance(part, int | float) and not isinstance(part, bool)]
+    if len(numbers) < len(present):
+        return any(present) if all(isinstance(part, bool) for part in present) else present[0]
     finite = [number for number in numbers if math.isfinite(number)]
     if finite and name in _HIGHEST:
         return max(finite)
@@ -98,29 +98,29 @@ def _mean_of(parts: Sequence[Any], name: str = "") -> Any:
 
 
 def _seconds(records: Sequence[Record]) -> dict[str, float] | None:
-    """The seconds of each step, of the seeds that took it: another seed may have left latency or the search out."""
-    known = [record.seconds for record in records if record.seconds]
-    taken = [{step: spent for step, spent in seconds.items() if spent >= _INSTANT} for seconds in known]
-    return _mean_of(known) | _mean_of(taken) if known else None
+    """Mean seconds of each step over the seeds that performed it: some skip latency or the learning-rate search."""
+    timings = [record.seconds for record in records if record.seconds]
+    performed = [{step: spent for step, spent in seconds.items() if spent >= _INSTANT} for seconds in timings]
+    return _average(timings) | _average(performed) if timings else None
 
 
 def _measured(records: Sequence[Record], figure: str) -> Sequence[Record]:
-    """The seeds that a figure of the hardware is taken from."""
-    near = _on_one_machine(records)
-    return [record for record in near if figure not in measures.contaminated(record)] or near
+    """The seeds that provide a figure of time or memory: uncontaminated ones on the first seed's hardware, if any."""
+    same_hardware = _on_one_machine(records)
+    return [record for record in same_hardware if figure not in measures.contaminated(record)] or same_hardware
 
 
 def _on_one_machine(records: Sequence[Record]) -> list[Record]:
-    """Those of the first seed's hardware."""
+    """The records measured on the first seed's hardware."""
     return [record for record in records if measures.hardware(record) == measures.hardware(records[0])]
 
 
-def _disturbances(records: Sequence[Record]) -> dict[str, list[str]]:
-    """By figure, what disturbed it in every seed that it could be taken from; nothing where one of them was spared."""
-    remarks = [measures.contaminated(record) for record in _on_one_machine(records)]
-    figures = dict.fromkeys(figure for said in remarks for figure in said)
+def _contaminated(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Remarks on each figure that was contaminated in all seeds on the first seed's hardware."""
+    by_seed = [measures.contaminated(record) for record in _on_one_machine(records)]
+    figures = dict.fromkeys(figure for remarks in by_seed for figure in remarks)
     return {
-        figure: list(dict.fromkeys(remark for said in remarks for remark in said[figure]))
+        figure: list(dict.fromkeys(remark for remarks in by_seed for remark in remarks[figure]))
         for figure in figures
-        if all(said.get(figure) for said in remarks)
+        if all(remarks.get(figure) for remarks in by_seed)
     }

@@ -48,7 +48,7 @@ class Pair:
 
     first: Scored
     second: Scored
-    found: Comparison
+    difference: Comparison
     corrected: float
 
     @property
@@ -58,8 +58,8 @@ class Pair:
     def seen_from(self, name: str) -> Comparison:
         """The difference as `name` minus the other."""
         if name == self.first.name:
-            return self.found
-        return replace(self.found, value=-self.found.value, low=-self.found.high, high=-self.found.low)
+            return self.difference
+        return replace(self.difference, value=-self.difference.value, low=-self.difference.high, high=-self.difference.low)
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Comparisons:
 
     def smallest_difference(self, pair: Pair) -> float:
         """What would have been found four times in five, its level shared among all pairs."""
-        return pair.found.smallest_of(len(self.pairs))
+        return pair.difference.smallest_of(len(self.pairs))
 
     def alike(self, name: str) -> list[Scored]:
         """The cells that are not significantly different from one, if a difference could have been shown.
@@ -106,7 +106,7 @@ class Comparisons:
         By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.
         """
         said = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
-        return [cell for cell, pair in said if pair and pair.found.p >= LEVEL and self.could_show(pair)]
+        return [cell for cell, pair in said if pair and pair.difference.p >= LEVEL and self.could_show(pair)]
 
     def could_show(self, pair: Pair) -> bool:
         """Whether a difference that scores in [0, 1] can have would have been found."""
@@ -185,7 +185,7 @@ def p_value(p: float) -> str:
 
 
 def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
-    count, tests = len(comparisons.pairs), ", ".join(sorted({pair.found.test for pair in comparisons.pairs}))
+    count, tests = len(comparisons.pairs), ", ".join(sorted({pair.difference.test for pair in comparisons.pairs}))
     yield (
         f"{comparisons.items:,} items that all have scored; differences in {markdown(cohort.metric)}, item by item, "
         f"with 95 % intervals of the pair alone; p: {tests}, corrected for all {count:,} pairs (Holm)."

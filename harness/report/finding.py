@@ -82,7 +82,7 @@ def _compared(comparisons: Comparisons, first: Row, second: Row) -> int | None:
     pair = comparisons.between(first.name, second.name)
     if pair is None:
         return None
-    return 0 if pair.found.p >= LEVEL else 1 if pair.seen_from(first.name).value > 0 else -1
+    return 0 if pair.difference.p >= LEVEL else 1 if pair.seen_from(first.name).value > 0 else -1
 
 
 def _value(row: Row) -> str:

@@ -1,12 +1,12 @@
-"""Statistics of per-item scores, as pure functions: how well, how different, how sure, how many items it would take.
+"""Statistics of per-item scores, as pure functions: means, paired differences, intervals, tests and sample sizes.
 
 >>> interval([1, 1, 0, 1])
 Interval(value=0.75, low=0.300..., high=0.954..., n=4)
 >>> compare([1, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1])        # the same items, one checkpoint each
 Comparison(value=0.333..., low=-0.119..., high=0.700..., n=6, p=0.5, ..., test='exact McNemar')
 
-Items are the unit; items that share a template or a document are no independent ones, so where clusters are given these
-are the unit. Over several training seeds, items and seeds both vary: `compare_over_seeds` keeps the two apart.
+The unit is the item. Items that share a template or a document are not independent: if clusters are given, the cluster
+is the unit. With several training seeds both items and seeds vary: `compare_over_seeds` separates the two.
 """
 
 from harness.stats.comparisons import (

@@ -1,4 +1,4 @@
-"""How well a method does: means of per-item scores with their intervals, and repeated measurements in a few numbers."""
+"""Means of per-item scores with their intervals, and summaries of repeated measurements."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Number = int | float
-"""A count; of several seeds their mean."""
+"""A count, or the mean count of several seeds."""
 LEVEL = 0.05
 CONFIDENCE = 1 - LEVEL
 POWER = 0.8
 FEWEST_SEEDS = 3
-"""Training seeds from which on a conclusion is on the method and not on the checkpoint."""
+"""Training seeds needed for a conclusion about the method instead of the checkpoint."""
 ROUNDING = 1e-12
-"""A standard error below it, of scores in [0, 1], is that of sums of floats: the units are all the same."""
+"""A smaller standard error of scores in [0, 1] is floating-point noise: all units are equal."""
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ class Interval:
 
 
 def scipy_module(module: str) -> Any:
-    """Loaded when it is needed: half a second, which a command that computes nothing does without."""
+    """A scipy module, imported on first use: the import takes half a second."""
     return import_module(f"scipy.{module}")
 
 
@@ -55,7 +55,7 @@ def interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None
 def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
     """Wilson score interval of a proportion (Wilson 1927); n > 0.
 
-    design_effect: the variance of the proportion over what it would be with independent items; the interval is that of
+    design_effect: the variance of the proportion divided by that of independent items; the interval is that of
     n / design_effect items (Franco et al. 2019).
     """
     if design_effect == 1.0:
@@ -68,12 +68,12 @@ def wilson(successes: int, n: int, design_effect: float = 1.0) -> Interval:
 
 
 def mean_interval(scores: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Interval:
-    """Student's t interval of a mean, clipped to [0, 1] since scores are; one item alone says nothing: 0 to 1."""
-    found = mean_with_error(np.asarray(scores, float), clusters)
-    if not math.isfinite(found.error):
-        return Interval(found.mean, 0.0, 1.0, len(scores))
-    reach = critical_t(found.freedom) * found.error
-    return Interval(found.mean, max(0.0, found.mean - reach), min(1.0, found.mean + reach), len(scores))
+    """Student's t interval of a mean, clipped to the scores' range [0, 1]; 0 to 1 for a single item."""
+    mean = mean_with_error(np.asarray(scores, float), clusters)
+    if not math.isfinite(mean.error):
+        return Interval(mean.mean, 0.0, 1.0, len(scores))
+    reach = critical_t(mean.freedom) * mean.error
+    return Interval(mean.mean, max(0.0, mean.mean - reach), min(1.0, mean.mean + reach), len(scores))
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ class Mean:
 
 
 def mean_with_error(values: Floats, clusters: Sequence[Hashable] | None) -> Mean:
-    """A mean with its standard error and degrees of freedom; over clusters the sandwich with G / (G - 1).
+    """A mean with its standard error and degrees of freedom; with clusters the sandwich estimator with G / (G - 1).
 
-    (Liang and Zeger 1986; the t distribution with G - 1 degrees as Cameron and Miller 2015, section VI.)
+    (Liang and Zeger 1986; t with G - 1 degrees of freedom as in Cameron and Miller 2015, section VI.)
     """
     n, mean = len(values), float(values.mean())
     groups = groups_of(clusters, n)
@@ -102,26 +102,26 @@ def groups_of(clusters: Sequence[Hashable] | None, n: int) -> NDArray[np.int64]:
     """The number of each item's cluster; an item without one is a cluster of its own."""
     if clusters is None or all(cluster is None for cluster in clusters):
         return np.arange(n)
-    known: dict[Hashable, int] = {}
-    named = [("item", i) if cluster is None else cluster for i, cluster in enumerate(clusters)]
-    return np.array([known.setdefault(cluster, len(known)) for cluster in named])
+    numbers: dict[Hashable, int] = {}
+    keys = [("item", i) if cluster is None else cluster for i, cluster in enumerate(clusters)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _design_effect(scores: Sequence[float], clusters: Sequence[Hashable] | None) -> float:
-    """How much less a clustered item says than an independent one; 1 without clusters, never less than 1."""
+    """By how much clusters multiply the variance of the mean; 1 without clusters, never below 1."""
     values = np.asarray(scores, float)
     groups = groups_of(clusters, len(values))
     count = int(groups.max()) + 1
     if count == len(values):
         return 1.0
-    alone, together = mean_with_error(values, None).error, mean_with_error(values, clusters).error
-    if alone == 0 or not math.isfinite(together):
-        return len(values) / count  # all alike: nothing is known of the clusters; they may be one item each
-    return max(1.0, (together / alone) ** 2)
+    independent, clustered = mean_with_error(values, None).error, mean_with_error(values, clusters).error
+    if independent == 0 or not math.isfinite(clustered):
+        return len(values) / count  # equal scores cannot show correlation; assume the worst, one item a cluster
+    return max(1.0, (clustered / independent) ** 2)
 
 
 def critical_t(freedom: float, level: float = LEVEL) -> float:
-    """How many standard errors a difference must have to be claimed, two-sided."""
+    """Standard errors that a difference must exceed to be significant, two-sided."""
     return t_quantile(freedom, 1 - level / 2) if freedom > 0 else math.inf
 
 
@@ -130,7 +130,7 @@ def t_quantile(freedom: float, p: float) -> float:
 
 
 def two_sided_p(t: ArrayLike, freedom: float) -> Floats:
-    """How likely such a t or one further from 0 is where there is no difference; of any shape."""
+    """How likely a t at least this far from 0 is if there is no difference; any shape."""
     return np.asarray(2 * scipy_module("special").stdtr(freedom, -np.abs(t)))
 
 
@@ -140,14 +140,14 @@ def two_sided_p(t: ArrayLike, freedom: float) -> Floats:
 @final
 @dataclass(frozen=True)
 class Summary:
-    """Repeated measurements in a few numbers."""
+    """Quantiles, mean and spread of repeated measurements."""
 
     p50: float
     mean: float | None = None
     p95: float | None = None
     p99: float | None = None
     spread: float | None = None
-    """Distance of the quartiles over the median."""
+    """Interquartile range over the median."""
     n: Number | None = None
 
 
@@ -162,7 +162,7 @@ def summary(values: Sequence[float]) -> Summary | None:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval, where one was recorded."""
+    """A value with its 95 % interval, if one was recorded."""
 
     value: float
     low: float | None = None

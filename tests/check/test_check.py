@@ -60,7 +60,7 @@ def test_from_a_shell_a_refusal_is_exit_code_4_and_no_traceback(tmp_path: Path) 
     ended = subprocess.run([sys.executable, "-m", "harness", *words], capture_output=True, text=True, check=False)
     assert ended.returncode == 4
     assert "verdict: not_comparable" in ended.stdout
-    assert "other data: the baseline has 1111" in ended.stdout and "the candidate 2222" in ended.stdout
+    assert "different data: the baseline has 1111" in ended.stdout and "the candidate 2222" in ended.stdout
     assert ended.stderr == ""
 
 
@@ -125,7 +125,7 @@ def test_seeds_that_train_at_the_rate_another_chose_are_one_method(tmp_path: Pat
         (["--baseline", "a", "--candidate", "c"], "No task in common"),
         (["--baseline", "a", "--candidate", "b,colour=red"], "no field 'colour'"),
         (["--baseline", "a", "--candidate", "twice"], "several runs of lora r8 with seed 0"),
-        (["--baseline", "a", "--candidate", "b", "--margin", "2"], "--margin 2: a share between 0 and 1"),
+        (["--baseline", "a", "--candidate", "b", "--margin", "2"], "--margin 2: expected a share between 0 and 1"),
         (["--baseline", "a", "--candidate", "b", "--max-missing", "1.5"], "--max-missing 1.5"),
         (["--baseline", "a", "--candidate", "b", "--markdown", "a"], "cannot be written"),
     ],
@@ -159,7 +159,7 @@ def test_a_failed_run_of_the_candidate_bars_it_from_passing(tmp_path: Path, side
     write_results(tmp_path / where, replace(make_failed_record(method, "oom", "out of memory", rank), seed=7))
     found, data = check_pair(tmp_path)
     assert found == code
-    assert f"a run of the {side} ended: seed 7, oom: RuntimeError: out of memory" in data["tasks"][0]["remarks"]
+    assert f"a {side} run did not finish: seed 7, oom: RuntimeError: out of memory" in data["tasks"][0]["remarks"]
     assert data["tasks"][0]["n"] == N_CHECKED, "the other seeds are compared"
 
 
@@ -177,7 +177,7 @@ def test_a_candidate_of_which_nothing_is_left_is_inconclusive(tmp_path: Path) ->
     assert (code, data["verdict"]) == (3, "inconclusive"), "better on one task, unknown on the other"
     squad = data["tasks"][0]
     assert (squad["task"], squad["n"], squad["difference"], squad["needed"]) == ("squad", 0, None, None)
-    assert any("squad: a run of the candidate ended: seed 0, oom" in reason for reason in data["reasons"])
+    assert any("squad: a candidate run did not finish: seed 0, oom" in reason for reason in data["reasons"])
 
 
 @pytest.mark.parametrize(("unscored", "words", "code"), [(5, [], 0), (6, [], 3), (6, ["--max-missing", "0.02"], 0)])
@@ -207,7 +207,7 @@ def test_a_run_on_fewer_items_or_without_predictions_does_not_pass(tmp_path: Pat
     write_results(tmp_path / "c", make_record("lora", n=N_CHECKED, rank=8))
     code, out, _ = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/c")
     assert code == 3
-    assert "no predictions beside the record" in out
+    assert "predictions are missing in" in out
 
 
 def test_a_handful_of_identical_answers_proves_nothing(tmp_path: Path) -> None:

@@ -22,14 +22,14 @@ def with_model(run: Record, **settings: Any) -> Record:
     [
         (
             lambda r: revise(r, environment={"data_sha256": "ff00"}),
-            "other data: the baseline has 3f9a0c",
+            "different data: the baseline has 3f9a0c",
         ),
         (
             lambda r: revise(r, quality={"metric": "exact_match"}),
-            "other metric: the baseline has accuracy, the candidate exact_match",
+            "different metric: the baseline has accuracy, the candidate exact_match",
         ),
-        (lambda r: replace(r, model="llama"), "other model: the baseline has smollm2-135m-q4, the candidate llama"),
-        (lambda r: with_model(r, revision="b"), "other model.revision: the baseline has a, the candidate b"),
+        (lambda r: replace(r, model="llama"), "different model: the baseline has smollm2-135m-q4, the candidate llama"),
+        (lambda r: with_model(r, revision="b"), "different model.revision: the baseline has a, the candidate b"),
     ],
 )
 def test_what_is_not_comparable_is_refused_with_the_difference(tmp_path: Path, change: Any, said: str) -> None:
@@ -49,7 +49,7 @@ def test_a_metric_of_no_stated_direction_is_refused(tmp_path: Path) -> None:
         write_run(tmp_path / side, revise(one, quality={"metric": "perplexity"}), shuffled_scores(300, N_CHECKED))
     code, data = check_pair(tmp_path)
     assert code == 4
-    assert "whether more of it is better is not stated" in data["tasks"][0]["remarks"][0]
+    assert "does not say whether higher is better" in data["tasks"][0]["remarks"][0]
 
 
 def test_other_prompts_in_the_same_context_are_refused_and_shown(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_other_prompts_in_the_same_context_are_refused_and_shown(tmp_path: Path)
     code, data = check_pair(tmp_path)
     assert code == 4
     assert data["tasks"][0]["remarks"] == [
-        "other prompts on 250 items though the context is the same; test-1: "
-        "the baseline has «question 1», the candidate has «question 1!»".replace("candidate has", "candidate")
+        "different prompts on 250 items although the context is the same; test-1: "
+        "the baseline has «question 1», the candidate «question 1!»"
     ]
 
 
@@ -80,8 +80,8 @@ def test_the_same_answer_with_another_score_is_another_scorer(tmp_path: Path) ->
     write_run(tmp_path / "b", make_record("lora", n=N_CHECKED, rank=8), flip_scores(base, 0, 1), **judged)
     code, data = check_pair(tmp_path)
     assert code == 4
-    assert "other scorer: 1 items have the same answer and another score" in data["tasks"][0]["remarks"][0]
-    assert "«billing» has 1 in the baseline, 0 in the candidate" in data["tasks"][0]["remarks"][0]
+    assert "different scorer: 1 items have the same answer but a different score" in data["tasks"][0]["remarks"][0]
+    assert "«billing» scores 1 in the baseline, 0 in the candidate" in data["tasks"][0]["remarks"][0]
 
 
 def test_one_task_that_cannot_be_compared_is_not_left_out(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_mean_of_tasks_has_its_share_of_what_seeds_add() -> None:
     whole = pool([one] * 4)
     assert one.seed_variance > 0
     assert (whole.seed_variance, whole.one_seed) == pytest.approx((one.seed_variance / 4, one.one_seed / 4))
-    assert whole.found.error == pytest.approx(one.found.error / 2)
+    assert whole.difference.error == pytest.approx(one.difference.error / 2)
 
 
 def test_prompts_alone_need_no_training_seeds(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_the_metrics_own_direction_decides_what_is_better() -> None:
     assert all(name in HIGHER_IS_BETTER for names in BY_KIND.values() for name in names)
     ours, theirs = np.array([[1.0] * 30 + [0.0] * 70]), np.array([[0.0] * 100])
     both = Paired(ours, theirs, None, 100)
-    assert weigh(both, "accuracy", 0.02, barred=False).found.value == pytest.approx(0.3)
-    reverse = weigh(both, "outdated", 0.02, barred=False).found
+    assert weigh(both, "accuracy", 0.02, barred=False).difference.value == pytest.approx(0.3)
+    reverse = weigh(both, "outdated", 0.02, barred=False).difference
     assert reverse.value == pytest.approx(-0.3)
     assert reverse.low < -0.3 < reverse.high < 0
 
@@ -105,7 +105,7 @@ def test_the_metrics_own_direction_decides_what_is_better() -> None:
 def test_identical_answers_count_by_their_clusters() -> None:
     scores = np.full((1, 40), 0.3)
     clusters = [f"template {i // 10}" for i in range(30)] + [None] * 10
-    found = weigh(Paired(scores, scores, clusters, 40), "token_f1", 0.02, barred=False).found
+    found = weigh(Paired(scores, scores, clusters, 40), "token_f1", 0.02, barred=False).difference
     reach = 1 - 0.025 ** (1 / 13)
     assert (found.low, found.high) == pytest.approx((-reach, reach))
     assert found.error == pytest.approx(reach / stats.Z)

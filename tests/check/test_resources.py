@@ -47,7 +47,7 @@ def test_a_resource_within_its_margin_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"environment": {"device": "cuda: other", "data_sha256": "3f9a0c" + "0" * 58}}, "other hardware"),
+        ({"environment": {"device": "cuda: other", "data_sha256": "3f9a0c" + "0" * 58}}, "different hardware"),
         ({"contaminated": {"memory": ["3 other processes"]}}, "contaminated: 3 other processes"),
     ],
 )

@@ -107,7 +107,7 @@ def test_the_terminal_says_what_is_compared_and_what_would_decide(tmp_path: Path
     code, out, err = run_check("--baseline", f"{tmp_path}/a", "--candidate", f"{tmp_path}/b")
     assert (code, err) == (3, "")
     assert out.startswith("lora r8 against full\n")
-    (needed,) = [line for line in out.splitlines() if line.startswith("Would decide")]
+    (needed,) = [line for line in out.splitlines() if line.startswith("Enough for a verdict")]
     total = int(needed.split("about ")[1].split()[0].replace(",", ""))
     assert f"({total - N_CHECKED:,} more)" in needed
     assert out.rstrip().endswith("verdict: inconclusive (this checkpoint, not this method)")

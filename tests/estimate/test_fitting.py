@@ -17,7 +17,7 @@ def test_fitting_finds_a_batch_or_the_cheapest_change_or_says_that_nothing_fits(
     lora = tiny_settings("method=lora")
     one = prediction.estimate(with_settings(lora, batch_size=1), request, thorough=False).peak_memory_bytes
     roomy = fitting.fit(lora, request, 2 * one)
-    assert roomy.fits and roomy.found.batch > 1 and roomy.found.peak_memory_bytes <= 2 * one
+    assert roomy.fits and roomy.estimate.batch > 1 and roomy.estimate.peak_memory_bytes <= 2 * one
     tight = fitting.fit(lora, request, one - 2**10)
     assert tight.fits and "gradient_checkpointing=true" in tight.what
     assert not fitting.fit(lora, request, 2**20).fits

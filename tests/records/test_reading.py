@@ -42,7 +42,7 @@ def test_a_selector_filters_by_field(tmp_path: Path) -> None:
     for rank in (4, 8, 16):
         save_run(tmp_path / str(rank), make_small_record(rank=rank), {}, {})
     assert [s.record.rank for s in load_records(f"{tmp_path},method=lora,rank=8")] == [8]
-    with pytest.raises(UserError, match="no record there matches"):
+    with pytest.raises(UserError, match="no record matches"):
         load_records(f"{tmp_path},rank=5")
     with pytest.raises(UserError, match="no field 'rnak'"):
         load_records(f"{tmp_path},rnak=5")
@@ -83,7 +83,7 @@ def test_a_newer_schema_is_named_and_left_out(tmp_path: Path, capsys: pytest.Cap
     assert said in capsys.readouterr().err
     assert said in write_report(str(tmp_path), tmp_path / "report").page.read_text()
     (tmp_path / "old" / "record.json").unlink()
-    with pytest.raises(UserError, match=f"no record there.*\n.*{said}"):
+    with pytest.raises(UserError, match=f"no record found.*\n.*{said}"):
         load_records(str(tmp_path))
 
 

@@ -53,9 +53,9 @@ def test_pairs_are_compared_item_by_item_and_corrected_together(tmp_path: Path) 
     assert comparisons.items == N_REPORTED
     close = comparisons.between("lora r8", "full")
     assert close is not None
-    assert close.found.p == mcnemar(4, 0)
+    assert close.difference.p == mcnemar(4, 0)
     assert close.seen_from("lora r8").value == pytest.approx(-4 / N_REPORTED)
-    assert [pair.corrected for pair in comparisons.pairs] == holm([pair.found.p for pair in comparisons.pairs])
+    assert [pair.corrected for pair in comparisons.pairs] == holm([pair.difference.p for pair in comparisons.pairs])
 
 
 def test_letters_join_what_cannot_be_told_apart_and_nothing_else(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_correction_for_many_pairs_makes_no_two_methods_alike(tmp_path: Path) ->
     comparisons = compare(root)
     pair = comparisons.between("full", "lora r8")
     assert pair
-    assert pair.found.p < 0.05 < pair.corrected
+    assert pair.difference.p < 0.05 < pair.corrected
     assert not pair.differ
     assert not comparisons.alike("full")
     assert "is not significantly different from it" not in write_report(str(root), tmp_path / "report").page.read_text()
@@ -118,8 +118,8 @@ def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
     grouped = compare(
         write_scored_runs(tmp_path / "grouped", runs, [f"template {i % 6}" for i in range(N_REPORTED)])
     ).pairs[0]
-    assert alone.found.test == "exact McNemar"
-    assert grouped.found.test == "cluster-robust t"
+    assert alone.difference.test == "exact McNemar"
+    assert grouped.difference.test == "cluster-robust t"
     for name, unit in (("alone", "the item;"), ("grouped", "the 120 items have 6 of them;")):
         assert unit in write_report(str(tmp_path / name), tmp_path / f"report-{name}").page.read_text()
 
@@ -130,8 +130,8 @@ def test_seeds_of_a_cell_are_taken_together(tmp_path: Path) -> None:
     comparisons = compare(write_scored_runs(tmp_path, runs))
     assert [cell.seeds for cell in comparisons.cells] == [3, 1]
     assert comparisons.cells[0].scores.shape == (3, N_REPORTED)
-    assert comparisons.pairs[0].found.value == pytest.approx(np.mean([72, 72, 72]) / N_REPORTED - 36 / N_REPORTED)
-    assert "seeds" in comparisons.pairs[0].found.test
+    assert comparisons.pairs[0].difference.value == pytest.approx(np.mean([72, 72, 72]) / N_REPORTED - 36 / N_REPORTED)
+    assert "seeds" in comparisons.pairs[0].difference.test
 
 
 def test_the_items_that_divide_the_methods_are_shown_and_may_be_left_out(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> Non
 def test_what_could_have_been_found_shares_its_level_among_the_pairs_as_the_verdicts_do(tmp_path: Path) -> None:
     comparisons = compare(write_three_methods(tmp_path))
     pair = comparisons.pairs[0]
-    assert comparisons.smallest_difference(pair) > 1.1 * pair.found.smallest_difference
+    assert comparisons.smallest_difference(pair) > 1.1 * pair.difference.smallest_difference
 
 
 def test_where_every_item_says_the_same_no_smallest_difference_is_claimed(tmp_path: Path) -> None:
