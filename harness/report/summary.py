@@ -73,7 +73,7 @@ def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
     if pair.differ:
         return ""
     pairs = len(comparisons.pairs)
-    p = f"p {p_value(pair.found.p)}"
+    p = f"p {p_value(pair.difference.p)}"
     if pairs > 1:
         p += f", corrected for all {pairs:,} pairs {p_value(pair.corrected)}"
     return f"; not significantly different, {p}{_detectable(comparisons, pair)}"
