@@ -329,7 +329,7 @@ def _nearest_by_meaning(texts: Sequence[str], most: int, step: Step) -> Iterator
 
 
 def _nearest_by_words(texts: Sequence[str], most: int, step: Step) -> Iterator[Near]:
-    """By the cosine of the sets of words, which is at least `alike` where no word is said twice."""
+    """By the cosine of the sets of words, which is at least `alike` if no word occurs twice."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     words = {"analyzer": lambda text: text.lower().split(), "binary": True, "alternate_sign": False}
