@@ -121,7 +121,7 @@ def _mean(values: Iterable[int | None]) -> float | None:
 
 
 def contaminated(meter: Meter, measure: Measure, training: Training | None = None) -> dict[str, list[str]]:
-    """By figure, what disturbed it or makes too little of it; training's is copied with the figures if shared."""
+    """What contaminated each figure, or makes it too small; training's is copied with its figures if shared."""
     found, requests = meter.contaminated(), measure.latency_requests
     if meter.kind == "rss" and not measure.exact_memory:
         found["memory"] = [*found.get("memory", ()), "freed memory was kept, so the peak is too high"]

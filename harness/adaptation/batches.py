@@ -85,7 +85,7 @@ class Rows:
 
     @property
     def longest_answer(self) -> int:
-        """The most tokens of a row that are learned."""
+        """The most learned tokens in a row."""
         return max((sum(label != IGNORED for label in labels) for labels in self.labels), default=0)
 
     @property

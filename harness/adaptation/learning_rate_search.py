@@ -1,4 +1,4 @@
-"""The weights that a method asks for: the base's own, trained now, or trained before for another context.
+"""Get the weights that a method needs: the base's own, newly trained, or trained earlier for another context.
 
 Trained weights are keyed by all they depend on, which the evaluation context is not: LoRA asked in three contexts
 trains once, and each record says what the training took.
@@ -59,7 +59,7 @@ def adapt(
     meter: Meter,
     progress: Progress,
 ) -> Adapted:
-    """The model with the weights that a method asks for.
+    """The model with the weights that a method needs.
 
     `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
     """
@@ -122,7 +122,7 @@ class Trial:
 
     @property
     def merit(self) -> tuple[float, float]:
-        """What the best trial has most of: the validation score, and between equals the lower loss."""
+        """By which trials are ranked: the validation score, and if that is equal the lower loss."""
         loss = self.training.best_validation_loss
         loss = self.training.final_train_loss if loss is None else loss
         return self.score or 0.0, -(loss or 0.0)
@@ -139,7 +139,7 @@ def _tune(
     meter: Meter,
     progress: Progress,
 ) -> tuple[Trial, Training]:
-    """Train at each learning rate and keep the trial that answers validation best; it, and what the search took."""
+    """Train at each learning rate; return the trial with the best validation score, and what the search took."""
     rates, began = how.learning_rates, now()
     best: Trial | None = None
     tried: dict[str, float] = {}
@@ -188,7 +188,7 @@ def _train_once(
     meter: Meter,
     progress: Callable[[int, int], None],
 ) -> Trial:
-    """Train from the base; if a GPU's memory ends, once more with checkpointing unless settings rule it out."""
+    """Train from the base; if a GPU runs out of memory, once more with checkpointing unless the settings forbid it."""
     seed = settings.seeds["train"]
     while True:
         with meter.phase("load"), meter.spending("load"):
@@ -207,7 +207,7 @@ def _train_once(
 
 
 def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> Training:
-    """Save the weights with what they took; a whole model is large and stays only when asked for."""
+    """Save the weights and what training took; a fully trained model is kept only on request, because it is large."""
     adapter = settings.adaptation.peft is not None
     with files.draft_folder(folder) as draft:
         training = replace(training, weights=folder.name, weights_bytes=peft_model.save(base, draft), shared=False)
@@ -218,7 +218,7 @@ def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> T
 
 
 def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
-    """What trained weights depend on: the model, the adaptation, the rendered rows, the seed, the versions."""
+    """A hash of all that trained weights depend on: model, adaptation, rendered rows, seed, versions."""
     parts = [
         settings.config["model"],
         settings.config["adaptation"],

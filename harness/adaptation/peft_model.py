@@ -61,7 +61,7 @@ def mergeable(adaptation: Adaptation, model: Any) -> bool:
 
 
 def save(base: Base, folder: Path) -> int:
-    """Write the trained weights (of an adapter: only its own) as safetensors; their bytes on disk."""
+    """Write the trained weights (only the adapter's, if there is one) as safetensors; returns their bytes on disk."""
     base.model.save_pretrained(folder)
     base.tokenizer.save_pretrained(folder)
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
@@ -77,7 +77,7 @@ def parameters(model: Any) -> tuple[int, int]:
 
 
 def cuts_off_checkpoints(model: Any) -> bool:
-    """Whether gradient checkpointing would cut an adapter off.
+    """Whether gradient checkpointing would disable the adapter.
 
     What prefix tuning learns is a cache of keys and values, which transformers drops if a layer is computed again.
     """

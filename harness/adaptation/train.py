@@ -39,7 +39,7 @@ def train(
     meter: Meter,
     progress: Callable[[int, int], None],
 ) -> Training:
-    """Train a model in place and leave its best epoch loaded; what it took, as a record's `training`.
+    """Train a model in place and leave its best epoch loaded; returns a record's `training`.
 
     `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
     """
@@ -94,12 +94,12 @@ def train(
 
 
 def checkpoints(settings: TrainingSettings, model: Any) -> bool:
-    """Whether layers are computed again on the way back; where that is not said, only once memory has not sufficed."""
+    """Whether to use gradient checkpointing; by default only after an out-of-memory error."""
     return bool(settings.gradient_checkpointing) and not cuts_off_checkpoints(model)
 
 
 def mixes_precision(settings: TrainingSettings, device: str) -> bool:
-    """Whether a step computes in bfloat16; where that is not said, on a GPU that can."""
+    """Whether a step computes in bfloat16; by default on a GPU that supports it."""
     if settings.bf16 is not None:
         return bool(settings.bf16)
     return device == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
@@ -118,7 +118,7 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor,
 
 
 class CompletionTrainer(SFTTrainer):
-    """SFTTrainer with logits of what is learned alone, and a validation loss that weighs every token the same."""
+    """SFTTrainer with logits of learned tokens only, and a validation loss that weighs every token the same."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -199,12 +199,12 @@ def _arguments(
 
 
 def _one_kernel(optimizer: str) -> str:
-    """AdamW in one kernel where it was asked for by its usual name: the same steps, faster, and without temporaries."""
+    """AdamW's fused kernel instead of the default one: the same steps, faster, without temporaries."""
     return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
 
 
 def _optimizer(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, object]] | None:
-    """An optimizer given as a `_target_`; a name is TRL's to resolve."""
+    """The optimizer if it is a `_target_`; None for a name, which TRL resolves."""
     return None if isinstance(settings.optimizer, str) else optimizer_class(settings, learning_rate)
 
 
@@ -221,7 +221,7 @@ def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[t
 
 
 class _Watch(TrainerCallback):
-    """Time, memory and progress of the optimisation steps; validation and saving, which fall between them, apart."""
+    """Measures time and memory of the optimisation steps; validation and saving are measured separately."""
 
     def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
         self.steps: list[float] = []
@@ -256,7 +256,7 @@ class _Watch(TrainerCallback):
         self.saving += self._since()  # the best epoch was loaded again
 
     def _since(self) -> float:
-        """Seconds since this was last asked."""
+        """Seconds since the last call."""
         before, self._last = self._last, now()
         return self._last - before
 

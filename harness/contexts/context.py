@@ -97,7 +97,7 @@ def bind(
 
 
 def check_applies(settings: ContextSettings, task: Task) -> None:
-    """Refuse a context that the task has nothing for; needs no model, so a sweep can list what it skips."""
+    """Raise if the task lacks what the context shows; needs no model, so a sweep can list what it skips."""
     name = settings.name
     if name == "instructed" and not task.instructions:
         raise NotApplicable(f"{task.name} has no written instructions (task.yaml: instructions: FILE)")

@@ -1,4 +1,4 @@
-"""What is reached without a language model: the figures that every comparison has to beat.
+"""Baselines without a language model, which every method should beat.
 
     scores = baselines(task, rows, items)      # {"majority": [0.0, 1.0, ...], "nearest row (embeddings)": [...], ...}
 
@@ -30,7 +30,7 @@ Guess = Callable[[Example], str]
 def baselines(
     task: Task, rows: Sequence[Example], items: Sequence[Example], *, by_meaning: bool = True
 ) -> dict[str, list[float]]:
-    """Each baseline's score on each item; empty without labelled rows, from which all but chance are made.
+    """Each baseline's score on each item; without labelled rows only chance.
 
     by_meaning: the nearest row too, which needs the embedding model.
     """

@@ -44,7 +44,7 @@ def score_choices(
 
 
 def _score_apart(model: Any, questions: Sequence[Question], left: Sequence[int]) -> Iterator[tuple[int, list[float]]]:
-    """The definition: a choice after its prompt is one sequence, read from its first token to its last but one."""
+    """The reference way: each choice after its prompt is one sequence."""
     for i in left:
         scores = []
         for choice in questions[i].choices:
@@ -76,7 +76,7 @@ def _score_together(
 
 
 def _batches(order: Sequence[int], sizes: dict[int, int], tokens: int) -> Iterator[list[int]]:
-    """Consecutive indices whose rows, padded to the first and longest, hold at most so many tokens; at least one."""
+    """Batches of consecutive indices with at most so many tokens after padding to the longest; at least one each."""
     batch: list[int] = []
     for i in order:
         if batch and (len(batch) + 1) * sizes[batch[0]] > tokens:

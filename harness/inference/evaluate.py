@@ -227,7 +227,7 @@ def _mean(values: Sequence[float]) -> float:
 def retrieval(
     context: Context, examples: Sequence[Example], predictions: Predictions, latency_ms: Summary | None
 ) -> Retrieval | None:
-    """How well passages were found: recall of the gold ones among k, where they stood, and what finding them cost."""
+    """Retrieval quality (recall, rank and nDCG of the gold passages among k) and what retrieval took."""
     if context.index is None:
         return None
     found = mean_ranking_quality({prediction.id: prediction.evidence for prediction in predictions}, examples)

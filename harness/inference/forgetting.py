@@ -1,4 +1,4 @@
-"""What a model forgets when it is trained on something else: one cheap probe, answered before and after.
+"""Forgetting: a small probe of general skills, answered before and after training.
 
 Three skills, from the folder tasks/retention: general knowledge (choices by likelihood, through the chat template),
 plain English (bits per byte of prose), and following instructions (a pattern in the answer). Before is the same base in

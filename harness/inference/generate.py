@@ -71,7 +71,7 @@ def generate(
 def surviving(
     work: Callable[[list[int], int], Iterator[tuple[int, T]]], count: int, size: int, progress: Progress
 ) -> list[T]:
-    """What `work` finds for the indices left, in batches of a size that is halved when memory does not suffice."""
+    """Run `work` on all indices in batches; after an out-of-memory error, go on with half the batch size."""
     done: dict[int, T] = {}
     while len(done) < count:
         try:
@@ -93,7 +93,7 @@ def _out_of_memory(cause: RuntimeError) -> bool:
 
 @dataclass
 class _Answer:
-    """An answer under way, in a row of keys and values: from slot `start` on `length` of the prompt's, then its own."""
+    """An unfinished answer in one row of the cache: `length` slots of its prompt from slot `start` on, then its own."""
 
     index: int
     start: int

@@ -1,4 +1,4 @@
-"""What one request takes: as it is, after a cached prefix, at a fixed length, and with the adapter merged."""
+"""Latency of one request: normal, with a cached prefix, with a fixed answer length, and with the adapter merged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.tasks.task import Example
 
 @dataclass(frozen=True)
 class Timed:
-    """What single requests took, in milliseconds; nothing if none were made."""
+    """Latency of single requests, in milliseconds; empty if none were made."""
 
     requests: Requests
     fixed: Requests | None = None
@@ -48,7 +48,7 @@ def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
 
 
 def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> PrefixCached | None:
-    """Latency on a server that has read what all prompts begin with, and how many tokens that is.
+    """Latency on a server that has cached the common prompt prefix, and the length of that prefix.
 
     Every other latency is of one that reads each prompt from its first token. None if no prefix is shared or no request
     is made.
@@ -94,7 +94,7 @@ class _Request:
 def _timed(
     respondent: Respondent, example: Example, fixed_tokens: int | None = None, prefix: SharedPrefix | None = None
 ) -> _Request:
-    """Answer one question from scratch, by the clock."""
+    """Time one request from question to answer."""
     began = now()
     material = respondent.context.gather(example)
     gathered = now()

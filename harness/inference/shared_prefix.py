@@ -1,4 +1,4 @@
-"""What all prompts begin with, read once: many rows of tokens then go on from it side by side.
+"""The common prompt prefix, prefilled once; many rows of tokens then continue from it in one batch.
 
     prefix = SharedPrefix.of(model, prompts)        # None where the model's attention cannot be split
     with prefix.reading():
@@ -50,7 +50,7 @@ class Rows:
 
 
 class SharedPrefix:
-    """A model that has read the beginning of some prompts."""
+    """A model with the common prefix of some prompts in its cache."""
 
     def __init__(self, model: Any, ids: Sequence[int], layers: Sequence[DynamicLayer]) -> None:
         self.ids = tuple(ids)

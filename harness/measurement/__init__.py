@@ -1,1 +1,1 @@
-"""What the machine did: memory, time, operations."""
+"""What the machine did: memory, time and operations."""

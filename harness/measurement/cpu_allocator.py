@@ -1,4 +1,4 @@
-"""How a CPU run's process gets its memory from the system, so that what is resident is what its tensors take.
+"""Allocator settings for a CPU run, so that resident memory follows the memory of its tensors.
 
 glibc keeps large freed tensors in heaps with holes, one for each thread: a training step that held 2.9 GiB of tensors
 was resident with 4.1 GiB (LOG.md). So there is one heap, and every tensor of 1 MiB and more is a mapping of its own,

@@ -1,4 +1,4 @@
-"""How many floating-point operations a method's training and answers take, by a stated count.
+"""Floating-point operations of training and answering, by a documented count.
 
 A matrix of n numbers costs 2 n operations a token forwards; attention 4 x (tokens seen) x width a token and layer, on
 average over a causal row half of its length (Kaplan et al. 2020, section 2.1, with the attention term). Backwards the

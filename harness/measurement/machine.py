@@ -1,4 +1,4 @@
-"""On what a run was made: device, versions, commit, data, when."""
+"""Where a run was made: device, versions, commit, data, time."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def describe_environment(data_sha256: str | None, started: float) -> Environment
 
 
 def device() -> torch.device:
-    """Where runs are computed: the first GPU where there is one."""
+    """The device of runs: the first GPU if there is one."""
     import torch
 
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
@@ -73,7 +73,7 @@ def device_kind() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of what can matter."""
+    """Installed versions of the packages that can change a result."""
     found = {}
     for name in PACKAGES:
         try:

@@ -57,7 +57,7 @@ def use_chosen() -> None:
 
 
 def in_use() -> str:
-    """What this process multiplies by."""
+    """Which library this process uses for matrix products."""
     return ONEDNN if _library else TORCH
 
 

@@ -41,7 +41,7 @@ class Resident:
         self.begin()
 
     def begin(self) -> None:
-        """What is resident from here on is the run's."""
+        """Memory that becomes resident from now on counts as the run's."""
         _warm_up()
         give_back()
         self.baseline_bytes = _status("VmRSS")
@@ -58,7 +58,7 @@ class Resident:
         give_back()
 
     def remarks(self) -> dict[str, list[str]]:
-        """By memory and time, what disturbed them."""
+        """What contaminated memory and time, by figure."""
         swapped = [f"{self._swapped} bytes of this process were swapped out"] if self._swapped > _SWAPPED_BYTES else []
         return {"memory": swapped, "time": swapped}
 
@@ -110,7 +110,7 @@ class Cuda:
         torch.cuda.empty_cache()
 
     def remarks(self) -> dict[str, list[str]]:
-        """By memory and time, what disturbed them."""
+        """What contaminated memory and time, by figure."""
         busy = self._used_at_start > _IN_USE_BYTES
         used = [f"{self._used_at_start} bytes of the GPU were in use at the start"] if busy else []
         slowed = [f"the GPU's clock was slowed down: {', '.join(sorted(self._slowed))}"] if self._slowed else []

@@ -35,7 +35,7 @@ PARTS = ("load", "data", "tuning", "training", "validation", "save", "inference"
 
 
 def synchronise() -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device is idle."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -47,7 +47,7 @@ def now() -> float:
 
 
 class Meter:
-    """Peak memory by phase of this process, what its time was spent on, and what disturbed either.
+    """Peak memory by phase, how the time was spent, and what contaminated either.
 
     >>> meter = Meter()
     >>> with meter.phase("load"): ...
@@ -86,7 +86,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure a block's memory; a phase that is entered several times keeps its highest peak."""
+        """Measure the peak memory of a block; a phase that is entered several times keeps its highest peak."""
         self.start()
         try:
             yield
@@ -105,7 +105,7 @@ class Meter:
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
-        """Count a block's seconds; blocks do not lie within each other."""
+        """Count the seconds of a block; blocks must not be nested."""
         began = self._clock()
         try:
             yield
@@ -119,7 +119,7 @@ class Meter:
         return peak.process or peak.device or peak.reserved or peak.allocated
 
     def settle(self) -> None:
-        """Give freed memory back to the system, so that a phase does not inherit the garbage of the last."""
+        """Return freed memory to the system, so that a phase does not start with leftovers of the last one."""
         gc.collect()
         self._gauge.release()
 
@@ -129,7 +129,7 @@ class Meter:
         return {**parts, "other": total - sum(parts.values())}
 
     def contaminated(self) -> dict[str, list[str]]:
-        """By figure (memory, training, latency), what disturbed it; empty if nothing is known to."""
+        """What contaminated each figure (memory, training, latency); empty if nothing did."""
         device = self._gauge.remarks()
         crowded = {
             name: self._neighbours.remark(phase) for name, phase in (("training", "train"), ("latency", "infer"))

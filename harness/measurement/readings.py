@@ -45,7 +45,7 @@ class Memory:
 @final
 @dataclass(frozen=True)
 class Environment:
-    """On what a run was made."""
+    """Where a run was made."""
 
     device: str | None = None
     device_memory_bytes: int | None = None

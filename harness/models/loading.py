@@ -81,7 +81,7 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 
 
 def locate(settings: ModelSettings) -> tuple[str, str | None]:
-    """A folder or a hub id, and a revision; converts or makes the folder where that is still to do."""
+    """A folder or hub id, and a revision; converts or makes the model first if needed."""
     source = settings.source
     if source == "gguf_package":
         return str(converted(settings)), None
@@ -97,7 +97,7 @@ def locate(settings: ModelSettings) -> tuple[str, str | None]:
 
 
 def make_ready(settings: ModelSettings) -> None:
-    """Do what is done once for a model (conversion), before anything is timed."""
+    """Convert or make a model that needs it, before anything is timed."""
     if settings.source in ("gguf_package", "random"):
         locate(settings)
 
@@ -116,7 +116,7 @@ def _bitsandbytes(quantization: Mapping[str, Any] | None) -> Any:
 
 @contextlib.contextmanager
 def _explained(settings: ModelSettings) -> Iterator[None]:
-    """A hub that cannot be reached and a model that is not one, as a sentence."""
+    """Turn an unreachable hub or a broken model into a UserError."""
     try:
         yield
     except OSError as cause:

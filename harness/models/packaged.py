@@ -29,7 +29,7 @@ def converted(settings: ModelSettings) -> Path:
 
 
 def folder_name(settings: ModelSettings) -> str:
-    """Of a converted model in the cache."""
+    """Name of a converted model's folder in the cache."""
     return f"{settings.name}-{importlib.metadata.version(str(settings.package))}"
 
 

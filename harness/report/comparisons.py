@@ -59,7 +59,9 @@ class Pair:
         """The difference as `name` minus the other."""
         if name == self.first.name:
             return self.difference
-        return replace(self.difference, value=-self.difference.value, low=-self.difference.high, high=-self.difference.low)
+        return replace(
+            self.difference, value=-self.difference.value, low=-self.difference.high, high=-self.difference.low
+        )
 
 
 @dataclass(frozen=True)

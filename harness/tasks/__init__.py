@@ -1,1 +1,1 @@
-"""What is asked, and how an answer is judged."""
+"""What is asked, and how an answer is scored."""

@@ -1,4 +1,4 @@
-"""Documents that answers may stand in: read from a folder, cut into passages that an embedder can read whole.
+"""Documents: read from a folder and cut into passages that fit the embedder.
 
 docs/ferries/ormen.md        # Ormen ...      ->  Passage("ferries/ormen.md", "Ormen", "...")
 in_chunks(passages, tokenizer, tokens=200, overlap=40)     ->  "ferries/ormen.md#1", "ferries/ormen.md#2", ...

@@ -35,7 +35,7 @@ def unfenced(text: str) -> str:
 
 
 def accuracy(completion: str, answers: Sequence[str]) -> float:
-    """1 where the completion is one of the answers, but for outer white space."""
+    """1 if the completion equals an answer, apart from outer white space."""
     return float(completion.strip() in answers)
 
 
@@ -94,7 +94,7 @@ def field_f1(completion: str, answers: Sequence[str]) -> float:
 
 
 def exact_json(completion: str, answers: Sequence[str]) -> float:
-    """1 where every field of a JSON object is right and none is added."""
+    """1 if every field of a JSON object is right and none is added."""
     return float(field_f1(completion, answers) == 1.0)
 
 

@@ -1,4 +1,4 @@
-"""A house's rules for a reply, as data: each says when it applies and what must, or must not, stand in the text.
+"""Rules for a reply, as data: when each applies, and what the text must or must not contain.
 
 - name: disclaimer
   about: Whoever asks about a return is told the fourteen days, word for word.

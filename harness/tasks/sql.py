@@ -37,7 +37,7 @@ _ORDER_BY = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a query came to: its rows, or why there are none."""
+    """The result of a query: its rows, or why there are none."""
 
     rows: tuple[tuple[Any, ...], ...] | None
     error: str | None = None
@@ -98,7 +98,7 @@ class Database:
 
 
 def _turned_round(path: Path) -> Path:
-    """A copy of a database in which every table's rows stand in the opposite order: shows what a query leaves open."""
+    """A copy of a database with every table's rows in reverse order, which shows what a query leaves open."""
     turned = path.with_name("turned.sqlite")
     with sqlite3.connect(turned) as connection:
         connection.execute("ATTACH ? AS source", (str(path),))

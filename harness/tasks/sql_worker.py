@@ -1,4 +1,4 @@
-"""The process that runs SQL a model wrote. Started by sql.py with two databases, the second with its rows turned round.
+"""The process that runs a model's SQL. sql.py starts it with two databases, the second with its rows reversed.
 
 Knows only the standard library. Reads one JSON line a query, {"query": ..., "reversed": false, "seconds": 2.0,
 "rows": 1000}, and answers with one line: {"rows": [[...], ...]} or {"error": "..."}.
@@ -30,7 +30,7 @@ def main(path: str, turned: str) -> None:
 
 
 def confine() -> None:
-    """No files, little memory: what the authorizer does not know of shall not matter."""
+    """Limit memory and forbid files, in case the authorizer misses something."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):

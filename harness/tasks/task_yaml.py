@@ -25,7 +25,7 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class HoldOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Each so many training rows one becomes validation."""
+    """One of every so many training rows becomes validation."""
 
     every: Annotated[int, msgspec.Meta(ge=2)]
 
