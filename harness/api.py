@@ -57,7 +57,7 @@ def items(results: str | Path = "results", split: str = "test") -> pd.DataFrame:
 
 
 def run(*overrides: str) -> Record:
-    """Run one cell, in a process of its own, and return its record; one that is finished is not run again.
+    """Run one cell in a separate process and return its record; a finished run is not repeated.
 
     overrides: as after `harness run`. UserError if they are wrong, make several cells, or make one that does not apply;
     NotInstalled without `[run]`.

@@ -1,4 +1,4 @@
-"""What should be known of a task's data before money is spent on it.
+"""Checks of a task's data, before you spend money on it.
 
     found = audit(Path("tasks/ticket_routing"))
     found.defects        # [Defect("copied_item", "test-017 and train-203", "the same question in two splits ...")]
@@ -88,7 +88,7 @@ def audit(
     step: Step = lambda *_: None,
     by_meaning: bool = True,
 ) -> Audit:
-    """Everything that should be known of a task; a task that cannot be read is a defect, with the place.
+    """Check a task; one that cannot be read is a defect, with file and line.
 
     tokenizer, window: of the model that is to answer; lengths are left out without them. by_meaning: questions are
     compared by their embeddings, which needs `[run]`; False: by their words.
@@ -143,7 +143,7 @@ def model_window(name: str) -> tuple[Any, int | None]:
 
 
 def as_text(found: Audit) -> str:
-    """What a person reads."""
+    """The result as text."""
     lines = [f"{found.task}: " + ", ".join(f"{count} {split}" for split, count in found.rows.items())]
     for name, counts in found.lengths.items():
         lines.append(
@@ -166,7 +166,7 @@ def as_text(found: Audit) -> str:
 
 
 def write_clean(task_folder: Path, found: Audit, target: Path) -> None:
-    """A copy of a task's folder without the rows that stand elsewhere too; a test item stays, its copies go."""
+    """Copy a task's folder without duplicates; of a duplicate the test item stays."""
     if target.exists():
         raise UserError(f"--write-clean {target}: exists already.")
     with files.draft_folder(target) as draft:
@@ -245,7 +245,7 @@ def _check_labels(task: Task, found: Audit) -> None:
 
 
 def _check_leaks(task: Task, found: Audit) -> None:
-    """An answer that is in its own question; extraction, where it has to be, is left out."""
+    """Answers that are in their own question, except in extraction, where they must be."""
     if task.kind == "json":
         return
     asked = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
@@ -270,7 +270,7 @@ def _all_choices_stand(example: Example) -> bool:
 
 
 def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> None:
-    """Questions that occur twice: across splits a defect if the answer is the same, else something to know."""
+    """Duplicate questions: a defect if they are in two splits with the same answer, otherwise a note."""
     placed = [(split, example) for split in SPLITS for example in task.splits[split]]
     asked = without_frame([example.query for _, example in placed])
     crossing, inside, other = [], [], 0

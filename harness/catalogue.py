@@ -1,4 +1,4 @@
-"""What there is: tasks, methods, models and experiments, a line each, read from their own files."""
+"""The tasks, methods, models and experiments that are available, read from their files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user did wrong, said in a sentence; the command line prints it without a traceback."""
+"""Mistakes that a user can fix; the command line prints the sentence without a traceback."""
 
 from __future__ import annotations
 

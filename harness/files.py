@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, locks for what two processes may want at once, and JSON read line by line."""
+"""Atomic files and folders, locks between processes, and JSON read line by line."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LOCKS = ".locks"
 
 
 def slug(name: str) -> str:
-    """A name as a folder: letters, digits, dot, dash and underscore, never a way out of the results folder."""
+    """A name as a file or folder name: letters, digits, dot, dash and underscore, so it cannot leave its folder."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "unnamed"
 
 
 def write(path: Path, text: str, *, flush: bool = True) -> None:
-    """A file that appears whole or not at all: a temporary name, flushed to disk (or not: a cache's), renamed."""
+    """Write a file atomically: under a temporary name, flushed to disk (if `flush`), then renamed."""
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -42,7 +42,7 @@ def write(path: Path, text: str, *, flush: bool = True) -> None:
 
 @contextmanager
 def lock(place: Path, name: str) -> Iterator[None]:
-    """One process at a time for what has this name in a folder of results or of the cache; another one waits."""
+    """Hold the lock of this name in a folder of results or of the cache; a second process waits."""
     folder = place / _LOCKS
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def lock(place: Path, name: str) -> Iterator[None]:
 
 @contextmanager
 def draft_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name only when the block ends well."""
+    """A temporary folder to fill; it is renamed to `target` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:

@@ -1,4 +1,4 @@
-"""Where things lie: configuration, tasks and the demo (a checkout's own, or the wheel's), and the user's cache."""
+"""Paths: configuration, tasks and the demo (of a checkout or of the wheel), and the user's cache."""
 
 from __future__ import annotations
 

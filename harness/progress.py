@@ -51,7 +51,7 @@ class Progress:
         return lambda done, total: self.step(label, done, total)
 
     def clear(self) -> None:
-        """Take the line away before something lasting is printed."""
+        """Clear the progress line before other output."""
         if self.interactive and not self.show:
             print("\r\x1b[2K", end="", flush=True)
 

@@ -1,4 +1,4 @@
-"""Sizes and times as people type them, and as they are shown.
+"""Sizes and times as people type them.
 
 >>> memory("--max-memory", "1.5GiB"), seconds("--max-latency", "200ms")
 (1610612736.0, 0.2)

@@ -33,7 +33,7 @@ from harness.settings import Measure, Settings
 
 
 def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record, dict[str, Predictions]]:
-    """Carry a planned run out in this process: its record with status ok and every item's answer, by split."""
+    """Carry out a planned run in this process; returns its record with status ok and all predictions by split."""
     if not settings.measure.exact_memory:
         keep_freed()
     meter = Meter()

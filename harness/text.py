@@ -1,4 +1,4 @@
-"""What models and data say, made harmless for markdown, for a terminal and for a spreadsheet.
+"""Escape text from models and data for markdown, terminals and spreadsheets.
 
 >>> markdown("a|b <script>")
 'a&#124;b &lt;script&gt;'
@@ -32,7 +32,7 @@ def plain(said: object, longest: int = LONGEST) -> str:
 
 
 def markdown(said: object, longest: int = LONGEST) -> str:
-    """Text for a paragraph or a table cell that shows exactly what was said and means nothing to markdown."""
+    """Text escaped for a markdown paragraph or table cell."""
     return _LOOSE_UNDERSCORE.sub("&#95;", plain(said, longest).translate(_MARKUP))
 
 
@@ -101,7 +101,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """Cells go in as they are: whoever fills them has escaped them."""
+        """The table as markdown; its cells must be escaped already."""
         marks = [":--" if h in _LEFT_ALIGNED else "--:" for h in self.headings]
         return "\n".join("| " + " | ".join(cells) + " |" for cells in (self.headings, marks, *self.rows))
 

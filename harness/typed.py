@@ -48,7 +48,7 @@ class _Mistake(NamedTuple):
 
 
 def _first_mistake(value: Any, allowed: inspect.Type, key: str) -> _Mistake | None:
-    """Where a value is not what a type allows; None if it is."""
+    """The first place at which a value is not what a type allows; None if all of it is."""
     expected = _Mistake(key, (f"{key}={value!r}: " if key else "") + f"expected {_in_words(allowed)}")
     if isinstance(allowed, inspect.Metadata):
         inner = _first_mistake(value, allowed.type, key)

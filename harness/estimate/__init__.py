@@ -1,1 +1,1 @@
-"""What a run will need, before it runs."""
+"""Predict what a run will need."""

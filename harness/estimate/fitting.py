@@ -1,4 +1,4 @@
-"""How a run is made to fit: the largest batch, else the cheapest change.
+"""What fits into memory: the largest batch, otherwise the cheapest change that helps.
 
 fit(settings, Request(), limit=24564 * MIB).what      # "batch 12 fits, 1 more does not"
 """
@@ -17,7 +17,7 @@ from harness.settings import Settings
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a run is made to fit."""
+    """The answer to whether a run fits."""
 
     fits: bool
     what: str
@@ -25,7 +25,7 @@ class Fitted:
 
 
 def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], None] = lambda _: None) -> Fitted:
-    """The largest batch that fits; where not even one row does, the cheapest change that makes it fit."""
+    """The largest batch that fits; if not even one row fits, the cheapest change that makes it fit."""
 
     def needed(candidate: Settings) -> Estimate:
         step(f"{candidate.label}, batch {candidate.training.batch_size if candidate.training else 1}")
@@ -50,7 +50,7 @@ _TRIES = 8  # batches after which memory does not grow as expected
 
 
 def _step_above(batch: int) -> int:
-    """How finely the largest batch is looked for."""
+    """Step of the search for the largest batch."""
     return max(1, batch // 8)
 
 
@@ -90,7 +90,7 @@ _LORA = {"_target_": "peft.LoraConfig", "r": 8, "target_modules": "all-linear", 
 
 
 def _changes(settings: Settings) -> Iterator[tuple[str, Settings]]:
-    """What costs least first: recomputation, rounding of the optimizer's state, fewer trained numbers, a 4-bit base."""
+    """Changes that save memory, the cheapest first: checkpointing, an 8-bit optimizer, an adapter, a 4-bit base."""
     leaner = with_settings(settings, batch_size=1, gradient_checkpointing=True)
     yield "training.batch_size=1 training.gradient_checkpointing=true", leaner
     eight = with_settings(leaner, optimizer="paged_adamw_8bit")

@@ -1,4 +1,4 @@
-"""What a run will need, before it runs: memory by part, time, and which GPUs it fits.
+"""Predict what a run will need: memory by part, time, and which GPUs it fits.
 
     found = estimate(settings, Request(tokens=512, device="cuda"))
     found.parts            # {"weights": 3762831360, ..., "device context": 536870912}: bytes at the peak, adding up
@@ -31,7 +31,7 @@ PASSING = ("activations", "logits", "gradients", "temporaries of the optimizer")
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for besides the configuration."""
+    """What to predict for, besides the configuration."""
 
     tokens: int = 512
     """Of a training row, and of a prompt."""
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one cell needs; every figure is predicted."""
+    """The prediction for one cell."""
 
     model: str
     method: str
@@ -76,7 +76,7 @@ class Estimate:
 
 
 def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> Estimate:
-    """What a run of these settings needs; `thorough` also looks at the other state of checkpointing."""
+    """Predict what a run with these settings needs; `thorough` also tries checkpointing switched the other way."""
     device = request.device or _default_device(settings)
     batch = settings.training.batch_size if settings.training else 1
     answered = answering(settings, 1, request.tokens, request.answer_tokens)
@@ -119,7 +119,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
 
 
 def with_overhead(found: Footprint, device: str) -> dict[str, int]:
-    """The parts, with what no tensor accounts for."""
+    """The parts, with an allowance for memory that no tensor accounts for."""
     passing = sum(found.parts.get(name, 0) for name in PASSING)
     if device == "cuda":
         extra = {"device context": CUDA_CONTEXT, "overhead": round(CUDA_OVERHEAD * passing)}
@@ -156,7 +156,7 @@ def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
 
 
 def of_run(settings: Settings, training: Training) -> Estimated | None:
-    """What a record keeps to be held against what was measured: the training peak for its longest rows, predicted.
+    """The predicted training peak for the longest rows, which a record keeps beside the measured one.
 
     None for what the estimate does not know: a finished training is worth more.
     """

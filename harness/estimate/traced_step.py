@@ -1,4 +1,4 @@
-"""What a training step and an answer hold in memory, by part, found by going through them without any data.
+"""Memory of a training step and of an answer, by part, found by tracing them on tensors without data.
 
     step = training_step(settings, batch=1, tokens=512)
     step.parts         # {"weights": 269484032, "gradients": ..., "activations": ...}: what is held at the peak

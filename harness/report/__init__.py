@@ -1,4 +1,4 @@
-"""The report: what folders of records say, as a page a person reads and a table a spreadsheet opens.
+"""The report on folders of records: a page to read and a table for a spreadsheet.
 
 >>> write_report("results/quickstart").page
 PosixPath('reports/quickstart/report.md')

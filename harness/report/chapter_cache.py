@@ -1,4 +1,4 @@
-"""Chapters from the cache if they are there, otherwise written: a few one after the other, many by a process a core."""
+"""Chapters from the cache, or newly written: a few in this process, many in one process per core."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ MEMORY = {
 
 @dataclass(frozen=True)
 class Options:
-    """What a reader asks for."""
+    """Options of a report."""
 
     prices: Prices
     examples: bool
@@ -100,7 +100,7 @@ class Order:
 
     @property
     def name(self) -> str:
-        """Another one as soon as anything that can change the chapter is another."""
+        """A cache key of everything that can change the chapter."""
         parts = [
             self.key,
             [(header.folder, str(header.root), header.stamp) for header in self.headers],
@@ -120,7 +120,7 @@ def _source() -> str:
 
 
 def write(order: Order) -> Chapter:
-    """Read the runs and say what is to be said of them."""
+    """Read the runs and write their chapter."""
     from harness.report.figures import draw_figures  # matplotlib takes a second to load
 
     found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
@@ -184,7 +184,7 @@ def heading(key: Key) -> str:
 
 
 def notes(cohort: Cohort) -> Iterator[str]:
-    """What the reader of the table has to know, and only if it applies."""
+    """Notes below the table, each only if it applies."""
     records = cohort.records
     yield (
         f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being "
@@ -208,7 +208,7 @@ def notes(cohort: Cohort) -> Iterator[str]:
 
 
 def _unit(cohort: Cohort) -> str:
-    """What was drawn, and so what intervals and tests count."""
+    """The sampling unit: items, or clusters of them."""
     answers = next((own for run in cohort.runs if (own := scores.read(run))), None)
     if answers is None:
         return "the item, or what several items share"
@@ -305,7 +305,7 @@ def commands(cohort: Cohort) -> Table:
 
 
 def command(record: Record, row: Row) -> str:
-    """What to type to make this run again: what was typed, or from its configuration where a record does not say."""
+    """The command that repeats a run: as it was typed, or rebuilt from its configuration."""
     words = [word for word in record.overrides if not word.startswith("results=")] or _from_configuration(record, row)
     return "harness run " + " ".join(map(shlex.quote, words))
 

@@ -1,4 +1,4 @@
-"""Which methods differ: item by item, over the same items, corrected for how many pairs are asked about.
+"""Which methods differ: compared item by item and corrected for the number of pairs.
 
 A cell is a method with its settings, its training seeds together. Cells are compared over the items that every run has
 scored; where runs share no items, or their predictions are missing, they are not compared.
@@ -99,7 +99,7 @@ class Comparisons:
         return {frozenset((pair.first.name, pair.second.name)): pair for pair in self.pairs}
 
     def smallest_difference(self, pair: Pair) -> float:
-        """What would have been found four times in five, its level shared among all pairs."""
+        """The minimum detectable difference: 80 % power, with the level divided by the number of pairs."""
         return pair.difference.smallest_of(len(self.pairs))
 
     def alike(self, name: str) -> list[Scored]:
@@ -111,7 +111,7 @@ class Comparisons:
         return [cell for cell, pair in said if pair and pair.difference.p >= LEVEL and self.could_show(pair)]
 
     def could_show(self, pair: Pair) -> bool:
-        """Whether a difference that scores in [0, 1] can have would have been found."""
+        """Whether any difference possible in [0, 1] would have been detectable."""
         return self.smallest_difference(pair) <= 1
 
     @cached_property
@@ -138,7 +138,7 @@ def _split(group: set[str], one: str, other: str) -> Iterator[set[str]]:
 
 
 def _largest(groups: list[set[str]]) -> list[set[str]]:
-    """Without those that lie in another."""
+    """Only sets that are not subsets of another."""
     kept: list[set[str]] = []
     for group in sorted(groups, key=len, reverse=True):
         if not any(group <= other for other in kept):

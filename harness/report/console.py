@@ -1,4 +1,4 @@
-"""The report as a terminal shows it: a table and its finding for each cohort, as many as one wants to see there."""
+"""The report on a terminal: a table and its finding for each cohort, as many as fit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def page(cohorts: Sequence[str]) -> str:
 
 
 def next_steps(results: str, page: Path) -> str:
-    """Where the report lies, and what one may want to type next."""
+    """The report's path, and commands to try next."""
     harness = "harness" if shutil.which("harness") else _typed(Path(sys.argv[0]))
     lines = [
         ("The whole report:", str(page.with_name("report.html"))),

@@ -26,13 +26,13 @@ FORMULA = (
 
 
 def total_is(prices: Prices) -> str:
-    """What `total` is, as an axis says it."""
+    """The label of `total` on an axis."""
     asked = f"set-up and {count(prices.requests_per_month or REQUESTS)} requests"
     return f"machine time of {asked} (s)" if prices.hour is None else f"cost of {asked} at {prices.hour:g} an hour"
 
 
 def break_even(record: Record, other: Record) -> float | None:
-    """Requests from which on `record` is cheaper than `other`: 0 where it always is, infinity where not for long."""
+    """Number of requests from which `record` is cheaper than `other`: 0 if always, infinity if never."""
     each, others = request_seconds(record), request_seconds(other)
     set_up, others_set_up = set_up_seconds(record), set_up_seconds(other)
     if each is None or others is None or set_up is None or others_set_up is None:

@@ -1,4 +1,4 @@
-"""A decision as a page for a browser."""
+"""A decision as an HTML page."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def section(comparisons: Comparisons, chosen: str | None, *, examples: bool) -> 
 
 
 def _agreement(best: Scored, other: Scored) -> tuple[str, ...]:
-    """Over all pairs of a seed of one and a seed of the other: a majority of seeds is no method that anybody ran."""
+    """Mean over all pairs of seeds, because a majority vote of seeds is not a method that was run."""
     one, two = ((cell.scores >= RIGHT).mean(0) for cell in (best, other))
     shares = [one * two, one * (1 - two), (1 - one) * two, (1 - one) * (1 - two)]
     return markdown(other.name), *(f"{float(np.mean(share)):.2f}" for share in shares)

@@ -1,4 +1,4 @@
-"""What a figure is once it is drawn; apart from the drawing itself, which takes a second to load."""
+"""A finished figure; separate from the drawing code, which takes a second to load."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def draw_figures(cohort: Cohort, prices: Prices) -> list[Drawing]:
 
 
 def _digest(key: Key) -> str:
-    """Tells the cohorts of one task and model apart."""
+    """A short hash that distinguishes cohorts of one task and model."""
     return sha256("|".join(map(str, key)).encode()).hexdigest()[:4]
 
 

@@ -1,4 +1,4 @@
-"""Names beside points, placed so that they do not lie on each other, on points or on bars.
+"""Place labels beside points so that they overlap neither each other nor points and bars.
 
 Every name tries a few dozen places around its point; the cheapest wins, and a few rounds let early names make
 room for later ones.
@@ -70,7 +70,7 @@ def _candidates(x: float, y: float, width: float, line: float) -> Boxes:
 def _fixed_cost(
     boxes: Boxes, axes: Axes, points: list[tuple[float, float, float, float]], line: float
 ) -> NDArray[np.float64]:
-    """What a place costs whatever the other names do: distance from its point, points, bars, the edge."""
+    """Cost of a place, regardless of other labels: distance from its point, overlap with points, bars and the edge."""
     half = line * 0.35
     spots = np.array([(x, height) for x, *heights in points for height in heights], dtype=np.float64)
     pixels = axes.transData.transform(spots).reshape(-1, 3, 2)

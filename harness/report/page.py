@@ -107,7 +107,7 @@ def _headline(of_task: Sequence[Chapter]) -> Chapter:
 
 
 def rules(chapters: Sequence[Chapter]) -> Table | None:
-    """Regret of the recommendation and of two rules that measure nothing; None if there is one task alone."""
+    """Regret of the recommendation and of two fixed rules; None if there is only one task."""
     headlines = [_headline(of_task) for _, of_task in by_task(chapters)]
     found = over_tasks([{rule: (share, mean) for rule, (share, mean) in c.regret.items()} for c in headlines])
     rows = [
@@ -120,7 +120,7 @@ def rules(chapters: Sequence[Chapter]) -> Table | None:
 
 
 def cohorts(chapters: Sequence[Chapter]) -> Table:
-    """What each chapter is on, and how many runs it has."""
+    """What each chapter is about, and its number of runs."""
     rows = [(markdown(chapter.key.task), heading(chapter.key), f"{chapter.runs:,}") for chapter in chapters]
     return Table(("task", "what", "runs"), tuple(rows))
 

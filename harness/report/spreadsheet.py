@@ -1,4 +1,4 @@
-"""records.csv: one flat row a record, for those who would rather count themselves.
+"""records.csv: one flat row per record, for your own analysis.
 
 Columns are the record's fields joined by dots (`quality.value`, `memory.train.allocated`).
 """

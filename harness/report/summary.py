@@ -18,7 +18,7 @@ from harness.text import markdown, with_interval
 
 
 def sentence(cohort: Cohort, comparisons: Comparisons, chosen: Strategy | None) -> str:
-    """What is recommended and its test value; how far over zero-shot; the cheapest that cannot be told from it."""
+    """The recommendation with its test value, the gain over zero-shot, and the cheapest equivalent method."""
     if chosen is None:
         return "no run has a validation value, so no method is chosen."
     first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
@@ -102,7 +102,7 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
 
 
 def _detectable(comparisons: Comparisons, pair: Pair) -> str:
-    """Nothing where all items have the same difference, which leaves nothing to reckon with."""
+    """Nothing if all items have the same difference, because the variance is then zero."""
     if not comparisons.could_show(pair):
         return "; too little was measured to show any difference at that level"
     smallest = comparisons.smallest_difference(pair)
@@ -115,7 +115,7 @@ def _points(difference: float, *, signed: bool = False) -> str:
 
 
 def _costs(row: Row) -> tuple[float, float]:
-    """Peak bytes and seconds of training; a run that does not know them is taken for the dearest."""
+    """Peak bytes and training seconds; infinite if unknown, so that such a run counts as the most expensive."""
     memory = measures.peak_memory(row.record)
     seconds = (row.record.training and row.record.training.seconds) if row.record.training else 0.0
     return memory if memory is not None else float("inf"), seconds if seconds is not None else float("inf")

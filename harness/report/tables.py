@@ -26,7 +26,7 @@ class Column:
 
 
 def methods(cohort: Cohort) -> Table:
-    """The main table of a cohort: what each method reaches and what it costs; empty columns are left out."""
+    """The main table of a cohort: quality and cost of each method, without empty columns."""
     baselines = [(b.estimate.value, _baseline_cells(b)) for b in cohort.baselines]
     columns = _method_columns(cohort)
     width = len(columns)
@@ -172,7 +172,7 @@ def retrieval(cohort: Cohort) -> Table | None:
 
 
 def retention(cohort: Cohort) -> Table | None:
-    """What was forgotten: the same model before and after, on something it was not trained for."""
+    """Forgetting: the same model before and after training, on general skills."""
     rows = [
         (
             markdown(row.name),
@@ -225,7 +225,7 @@ def latencies(cohort: Cohort) -> Table | None:
 
 
 def times(cohort: Cohort) -> Table | None:
-    """What each run's seconds were spent on; a part in which nothing was spent is left out."""
+    """How each run's seconds were spent; parts without any are left out."""
     spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
     names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value >= 0.01))
     rows = [(markdown(row.name), *(short(parts.get(name) or None) for name in names)) for row, parts in spent]

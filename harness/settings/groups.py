@@ -1,4 +1,4 @@
-"""The groups of a configuration, typed: what is measured beside quality, and how is trained."""
+"""The groups of a configuration, typed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TaskSettings:
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured beside quality; a number of 0 leaves it out."""
+    """What to measure besides quality; 0 leaves a figure out."""
 
     latency_requests: Count = 20
     """Requests that are timed one at a time."""
@@ -62,7 +62,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How is trained."""
+    """How to train."""
 
     name: str = "sft"
     documents: str | None = None

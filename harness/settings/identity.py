@@ -1,4 +1,4 @@
-"""What makes two runs the same beside their settings, and what of a configuration may not be written down."""
+"""The parts of a run's identity that are not settings, and redaction of secrets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REDACTED = "***"
 
 
 def environment_identity() -> dict[str, str | int]:
-    """What can change an outcome beside the settings: versions and the device's kind."""
+    """What can change a result besides the settings: versions and the kind of device."""
     versions = {name: importlib.metadata.version(name) for name in OUTCOME_PACKAGES}
     device = device_kind()
     return {

@@ -112,7 +112,7 @@ class Settings:
 
     @property
     def seeds(self) -> Mapping[str, int]:
-        """By what is drawn: train, demonstrations, data."""
+        """Seeds by purpose: train, demonstrations, data."""
         return self.config["seeds"]
 
     @property
@@ -139,7 +139,7 @@ class Settings:
 
     @property
     def measures_latency(self) -> bool:
-        """Whether single requests are made, which the latency and the memory of inference are of."""
+        """Whether single requests are made, for latency and the memory of inference."""
         return bool(self.measure.latency_requests)
 
     @property
@@ -163,7 +163,7 @@ class Settings:
         return redact(dict(self.config))
 
     def planned(self, task: Task) -> Record:
-        """The record of a run that has not begun: which run it is; the rest says what becomes of it."""
+        """The record of a run before it starts: only what identifies it."""
         return Record(
             run_id=f"{self.cell(task)}-{short_hash(environment_identity(), 6)}",
             status="interrupted",
@@ -183,7 +183,7 @@ class Settings:
         )
 
     def cell(self, task: Task) -> str:
-        """Hash of the configuration and data alone: the same cell under other versions has the same."""
+        """Hash of configuration and data; the same under other versions."""
         config = self.config
         parts: dict[str, object] = {
             "data": task.data_sha256,

@@ -1,1 +1,1 @@
-"""Many runs: from words on the command line to one process a run."""
+"""Many runs: from the command line to one process per run."""

@@ -26,7 +26,7 @@ FRAME = 4  # lines of a terminal that cells cannot have
 
 @dataclass
 class Line:
-    """A cell of the board."""
+    """One cell on the board."""
 
     planned: Planned
     name: str
@@ -46,7 +46,7 @@ class Board:
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def start(self, number: int, name: str) -> None:
-        """The cell with this number, from 0, begins."""
+        """Mark a cell (counted from 0) as running."""
         line = self.lines[number]
         line.name, line.status, line.text = name, "runs", "starting"
         self._began = time.monotonic()
@@ -54,14 +54,14 @@ class Board:
         self._draw()
 
     def now(self, text: str) -> None:
-        """What the running cell does."""
+        """Show what the running cell does."""
         for line in self.lines:
             if line.status == "runs":
                 line.text = text
         self._draw()
 
     def note(self, text: str) -> None:
-        """Something to keep above the board."""
+        """Print a line above the board."""
         self._live.console.print(Text(text))
 
     def finish(self, number: int, name: str, status: str, text: str, seconds: float) -> None:
@@ -72,7 +72,7 @@ class Board:
         self._draw()
 
     def stop(self) -> None:
-        """Leave the board as it is and the terminal to others."""
+        """Stop drawing and leave the board on the terminal."""
         if self._live.is_started:
             self._live.stop()
 

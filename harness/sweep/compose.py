@@ -1,4 +1,4 @@
-"""From words on the command line to configurations, and to jobs of Hydra's launcher.
+"""From words on the command line to configurations and Hydra jobs.
 
     cells(["-m", "task=ticket_routing", "method=zero_shot,lora", "training.epochs=1"])
     # [Cell(("task=ticket_routing", "method=zero_shot"), left_out=("training.epochs=1",)),
@@ -127,7 +127,7 @@ def _cells(words: Sequence[str]) -> list[Cell]:
 
 
 def _distinct(found: Iterable[Cell]) -> list[Cell]:
-    """Each cell once, though several jobs come to it when a setting is left out."""
+    """Each cell once, although several jobs become the same when a setting is left out."""
     left_out: dict[tuple[str, ...], tuple[str, ...]] = {}
     for cell in found:
         left_out[cell.words] = (*left_out.get(cell.words, ()), *cell.left_out)

@@ -1,4 +1,4 @@
-"""`harness check --run`: the runs that a check needs and does not have.
+"""`harness check --run`: make the runs that a check still needs.
 
     fill("method=lora", "method=span", ["experiment=gate"], None)
 
@@ -94,7 +94,7 @@ def _overrides(side: str) -> list[str]:
 
 
 def _name(word: str) -> str:
-    """What an override sets."""
+    """The key that an override sets."""
     return word.split("=", 1)[0].lstrip("+")
 
 

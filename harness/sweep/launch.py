@@ -97,7 +97,7 @@ def _leave_board() -> None:
 
 
 def job(config: DictConfig) -> None:
-    """One cell, in Hydra's hands; never raises but for the user's interruption."""
+    """Run one cell as a Hydra job; raises only if the user interrupts."""
     began = time.monotonic()
     number, total = _position()
     head = f"[{number}/{total}] " if total > 1 else ""
@@ -175,7 +175,7 @@ def _position() -> tuple[int, int]:
 
 
 def _time_left(number: int, total: int) -> str:
-    """How long the cells after this one take, by those that ran."""
+    """Time left for the remaining cells, estimated from those that ran."""
     ran = [o for o in _outcomes(compose.sweep_folder()) if o.status not in _NOT_RUN]
     if number >= total or not ran:
         return ""
@@ -190,7 +190,7 @@ def _name(settings: Settings) -> str:
 
 
 def _print_left_out(chosen: Sequence[Cell]) -> None:
-    """Which settings were set for some cells alone, and for which."""
+    """Print which settings were applied to only some cells."""
     for word in dict.fromkeys(word for cell in chosen for word in cell.left_out):
         without = dict.fromkeys(cell.chosen("method") for cell in chosen if word in cell.left_out)
         print(f"{word}: left out for {', '.join(without)} (no such setting)")

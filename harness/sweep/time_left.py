@@ -1,4 +1,4 @@
-"""How long a sweep still takes: from earlier runs of the same cells, at the pace of the cells done so far.
+"""Time left in a sweep: from earlier runs of the same cells, scaled by the cells done so far.
 
 Pace({("port_log", "lora"): 25.0}).left(plan, done)      # seconds
 """
@@ -37,7 +37,7 @@ class Pace:
 
     @classmethod
     def of_the_demo(cls) -> Pace:
-        """Expect what the committed demo took, where it is there."""
+        """Start from the times of the committed demo, if it is there."""
         try:
             stored = load(str(DEMO_RESULTS)).records
         except UserError:

@@ -1,4 +1,4 @@
-"""One run, one fresh process: a peak is this run's peak, and a crash or an out-of-memory kill costs one run.
+"""Start one run in a fresh process, so that a peak is its own and a crash costs only one run.
 
 A run outlives the command that started it by _GRACE seconds at most: it would disturb what is measured next.
 
@@ -35,21 +35,21 @@ _GRACE = 10  # seconds in which an interrupted run may still write its record
 
 
 class Watcher(Protocol):
-    """Who shows what a run does; without one the run writes to the terminal itself."""
+    """Shows what a run does; without one the run writes to the terminal itself."""
 
     def now(self, text: str) -> None:
-        """What it does at the moment."""
+        """A message that is replaced by the next."""
         ...
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """A message that stays."""
         ...
 
 
 def carry_out(
     config: Mapping[str, Any], planned: Record, folder: Path, title: str, watcher: Watcher | None = None
 ) -> Record:
-    """Carry a planned run out in a process of its own; its record, whatever happened."""
+    """Carry out a planned run in a separate process; returns its record, however it ended."""
     kills = _out_of_memory_kills()
     for file in RUN_FILES:  # an attempt that is not ok gives way to the new one
         (folder / file).unlink(missing_ok=True)
@@ -76,7 +76,7 @@ def carry_out(
 
 
 def _listen(child: Any, pipe: Connection, watcher: Watcher) -> None:
-    """Pass on what a run says, until it has ended."""
+    """Forward a run's messages until it ends."""
     show = {"now": watcher.now, "note": watcher.note}
     with pipe, contextlib.suppress(EOFError, OSError):
         while pipe in wait([pipe, child.sentinel]):
@@ -85,7 +85,7 @@ def _listen(child: Any, pipe: Connection, watcher: Watcher) -> None:
 
 
 def begin() -> None:
-    """Have the server load its libraries while there is other work to do."""
+    """Let the fork server load its libraries in the background."""
     _context("forkserver")
     forkserver.ensure_running()
 
@@ -185,7 +185,7 @@ def _end_with_the_parent() -> None:
 
 
 def _ignore_interruptions() -> None:
-    """What happened is being written down; the watcher still sees to it that this takes no longer than _GRACE."""
+    """Ignore further interruptions while the record is written, for at most _GRACE seconds."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
