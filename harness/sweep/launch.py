@@ -1,4 +1,4 @@
-"""`harness run`: Hydra composes the cells, each cell becomes a run, the exit code says whether all of them succeeded.
+"""`harness run`: Hydra composes the cells, each cell is started as a run, the exit code says whether all succeeded.
 
     harness run -m task=ticket_routing method=lora rank=4,8,16
     harness run experiment=quickstart
