@@ -65,7 +65,8 @@ def test_where_all_tie_the_cheapest_is_taken_and_it_is_said(tmp_path: Path) -> N
     ]
     done = run_decide(write_answered_runs(tmp_path, runs))
     assert "recommended   zero_shot" in done.output
-    assert "the cheapest of those within 2 points of the best on validation and not told from it: full" in done.output
+    assert "the cheapest of the methods that are within 2 points of the best on validation" in done.output
+    assert "not significantly different from it; the others: full" in done.output
 
 
 @pytest.mark.parametrize(("items", "least", "most"), [(400, 0.9, 1.0), (30, 0.2, 0.85)])
@@ -150,9 +151,12 @@ def test_what_is_near_and_told_apart_is_neither_taken_nor_drawn(tmp_path: Path) 
     ]
     root = write_answered_runs(tmp_path, runs)
     found = decide_one(root).strategy
-    assert (found.row.name, [row.name for row in found.near]) == ("full", ["zero_shot"])
+    assert (found.row.name, [row.name for row in found.within_margin]) == ("full", ["zero_shot"])
     assert found.probability > 0.95
-    assert "within 2 points of full and yet worse item by item (paired, 5 %): zero_shot" in run_decide(root).output
+    assert (
+        "within 2 points of full but significantly worse item by item (paired, 5 %): zero_shot"
+        in run_decide(root).output
+    )
 
 
 def test_in_the_draws_two_methods_are_told_apart_as_over_all_items(tmp_path: Path) -> None:
@@ -219,6 +223,6 @@ def test_what_is_known_less_well_than_it_looks_is_said(tmp_path: Path) -> None:
     )
     done = run_decide(str(tmp_path)).output
     assert "its learning rate was not tuned" in done
-    assert "its memory was disturbed: the machine was swapping" in done
+    assert "its memory figure is contaminated: the machine was swapping" in done
     assert "1 other set of runs of this task" in done
-    assert "method=zero_shot, which every cause is measured from" in done
+    assert "method=zero_shot, the reference for the cause of errors" in done
