@@ -1,10 +1,10 @@
-"""Which strategy for each task, within what a team can spend: `harness decide`.
+"""Recommends a strategy for each task within given limits: `harness decide`.
 
->>> found = decide("results/reference", Limits(memory=2 * 2**30))
->>> [(one.task, one.strategy.row.name) for one in found if one.strategy]
+>>> decisions = decide("results/reference", Limits(memory=2 * 2**30))
+>>> [(decision.task, decision.strategy.row.name) for decision in decisions if decision.strategy]
 [('banking77', 'prefix'), ...]
 
-It reads records and answers: no model, no torch.
+It reads records and predictions: no model, no torch.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ __all__ = ["Decision", "Limits", "decide"]
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do about one task on one model."""
+    """The recommendation for one task on one model."""
 
     cohort: Cohort
     strategy: Strategy | None
-    """None where nothing fits."""
+    """None if no method fits the limits."""
     excluded: tuple[Excluded, ...]
     diagnosis: Diagnosis | None
     other_cohorts: int
-    """Of the same task and model, with fewer items or other data."""
+    """Number of other cohorts of this task and model, with fewer items or other data."""
 
     @property
     def task(self) -> str:
@@ -38,7 +38,7 @@ class Decision:
 
 
 def decide(selector: str, limits: Limits) -> list[Decision]:
-    """A decision for each task and model, from its cohort with the most items; UserError as in `reading.load`."""
+    """A decision for each task and model, based on the cohort with the most items; UserError as in `reading.load`."""
     by_task: dict[tuple[str, str], list[Cohort]] = {}
     for cohort in gather(load_records(selector)):
         by_task.setdefault((cohort.key.task, cohort.key.model), []).append(cohort)

@@ -1,4 +1,4 @@
-"""What a team can spend: limits as they are typed, and which of them a method breaks."""
+"""Limits on memory, latency and training, as typed on the command line, and which of them a method exceeds."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from harness.records.record import Record
 from harness.text import short
 
 CHANGES = {"never": 0.0, "yearly": 1 / 12, "monthly": 1.0, "weekly": 52 / 12, "daily": 365 / 12}
-"""How often facts change: times a month."""
+"""How often facts change, in changes per month."""
 OFTEN = 1.0
-"""Times a month, from which on facts do not belong into weights."""
+"""From this many changes per month, facts do not belong in weights."""
 _FROM_DOCUMENTS = ("rag", "oracle")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """None where there is no limit."""
+    """None means no limit."""
 
     memory: float | None = None
-    """Bytes, the highest of loading, training and answering."""
+    """Peak bytes over loading, training and answering."""
     latency: float | None = None
-    """Seconds, the median of single requests."""
+    """Median seconds of single requests."""
     training: float | None = None
-    """Seconds, the search for the learning rate included."""
+    """Seconds, including the learning-rate search."""
     requests: float | None = None
-    """A month."""
+    """Requests per month."""
     hour: float | None = None
-    """What the machine costs."""
+    """The machine's price per hour."""
     changes: float = 0.0
-    """Of the facts, a month."""
+    """Changes of the facts per month."""
     private: bool = False
-    """What rows and documents say may not be in weights."""
+    """Whether the content of rows and documents must stay out of weights."""
 
     @classmethod
     def typed(
@@ -52,7 +52,7 @@ class Limits:
         facts_change: str = "never",
         private: bool = False,
     ) -> Limits:
-        """Limits as a person types them: 24GB, 200ms, 2h, weekly; UserError naming the option if one cannot be read."""
+        """Parse limits such as 24GB, 200ms, 2h, weekly; UserError with the option's name if one is invalid."""
         for option, value in (("--requests-per-month", requests_per_month), ("--gpu-hour", gpu_hour)):
             if value is not None and not isfinite(value):
                 raise UserError(f"{option} {value}: expected a number.")
@@ -67,7 +67,7 @@ class Limits:
         )
 
     def broken(self, record: Record) -> list[Broken]:
-        """Which limits a method breaks; a figure that is not known breaks its limit."""
+        """The limits that a method exceeds; an unknown figure exceeds its limit."""
         return list(self._broken(record))
 
     def _broken(self, record: Record) -> Iterator[Broken]:
@@ -86,12 +86,12 @@ class Limits:
 
 
 class Broken(NamedTuple):
-    """A limit that a method breaks."""
+    """A limit that a method exceeds."""
 
     need: str
-    """What it needs instead."""
+    """What the method needs."""
     times: float
-    """That need over the limit; infinite where no higher limit would do."""
+    """The need divided by the limit; infinite if no higher limit would help."""
 
     @classmethod
     def of(cls, need: str, value: float | None, limit: float) -> Broken:
@@ -99,21 +99,21 @@ class Broken(NamedTuple):
 
 
 def learned_facts(record: Record) -> bool:
-    """Whether facts of the task would have to be trained again when they change."""
+    """Whether the method must be trained again when the task's facts change."""
     return record.probes == "knowledge" and record.training is not None and record.context not in _FROM_DOCUMENTS
 
 
 def median_seconds(record: Record) -> float | None:
-    """Of one request; merged where the adapter was merged."""
+    """Median seconds of one request, with the adapter merged if that was measured."""
     merged = measures.merged_latency(record)
     milliseconds = measures.latency(record) if merged is None else merged
     return None if milliseconds is None else milliseconds / 1000
 
 
 def frequency(option: str, text: str) -> float:
-    """`weekly` in times a month; UserError where it is no such word."""
+    """`weekly` as changes per month; UserError for an unknown word."""
     if text not in CHANGES:
-        raise UserError(f"{option} {text}: known are {', '.join(CHANGES)}.")
+        raise UserError(f"{option} {text}: expected one of {', '.join(CHANGES)}.")
     return CHANGES[text]
 
 

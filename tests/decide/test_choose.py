@@ -52,7 +52,8 @@ def test_where_all_tie_the_cheapest_is_taken_and_it_is_said(tmp_path: Path) -> N
     ]
     done = run_decide(write_answered_runs(tmp_path, runs))
     assert "recommended   zero_shot" in done.output
-    assert "the cheapest of those within 2 points of the best on validation and not told from it: full" in done.output
+    assert "the cheapest of the methods that are within 2 points of the best on validation" in done.output
+    assert "not significantly different from it; the others: full" in done.output
 
 
 def test_a_report_opens_with_the_recommendation(tmp_path: Path) -> None:
@@ -70,9 +71,12 @@ def test_what_is_near_and_told_apart_is_neither_taken_nor_drawn(tmp_path: Path) 
     ]
     root = write_answered_runs(tmp_path, runs)
     found = decide_one(root).strategy
-    assert (found.row.name, [row.name for row in found.near]) == ("full", ["zero_shot"])
+    assert (found.row.name, [row.name for row in found.within_margin]) == ("full", ["zero_shot"])
     assert found.probability > 0.95
-    assert "within 2 points of full and yet worse item by item (paired, 5 %): zero_shot" in run_decide(root).output
+    assert (
+        "within 2 points of full but significantly worse item by item (paired, 5 %): zero_shot"
+        in run_decide(root).output
+    )
 
 
 def test_a_method_without_answers_is_chosen_by_its_mean_and_the_others_stay_known(tmp_path: Path) -> None:

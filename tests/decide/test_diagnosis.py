@@ -30,7 +30,7 @@ def test_the_cause_is_named_with_its_share_of_the_errors(tmp_path: Path) -> None
     assert found.shares[0].examples == ("test-020", "test-021", "test-022")
     found = decide_one(write_knowledge_task(tmp_path / "b")).diagnosis
     assert found.cause == "knowledge"
-    effects = {effect.what: round(effect.found.value, 2) for effect in found.effects}
+    effects = {effect.what: round(effect.difference.value, 2) for effect in found.effects}
     assert effects["passages, trained"] == 0.6
     assert effects["the gold passage instead of retrieved ones"] == 0.1
 
@@ -55,7 +55,7 @@ def test_without_answers_the_means_decide_and_it_is_said(tmp_path: Path) -> None
     found = decide_one(str(tmp_path))
     assert (found.diagnosis.cause, found.diagnosis.errors) == ("behaviour", None)
     assert found.strategy.probability is None
-    assert "from the means alone" in run_decide(str(tmp_path)).output
+    assert "based on means alone" in run_decide(str(tmp_path)).output
 
 
 def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_what_to_run_next_is_what_could_change_the_choice(tmp_path: Path) -> Non
     assert 0.2 < rival.probability < 0.8
     assert rival.items > 5000, "two points take thousands of items where half of them differ"
     done = run_decide(str(tmp_path / "a")).output
-    assert f"about {rival.items:,} would show a difference of 2 points" in done
+    assert f"about {rival.items:,} would detect a difference of 2 points" in done
     assert "3 training seeds of lora r8 and full" in done
     untrained = [
         (make_record(m), right_then_wrong(n), right_then_wrong(n)) for m, n in (("zero_shot", 20), ("few_shot", 60))
@@ -169,7 +169,7 @@ def test_what_is_right_by_luck_is_no_cause(tmp_path: Path, items: int, cause: st
     assert share.share.value > 0.3
     assert abs(share.lost - share.share.value * found.errors) <= 1, "as many are lost as are mended"
     assert found.cause == cause
-    assert ("nothing is better than zero-shot for sure" in run_decide(root).output) == (cause is None)
+    assert ("nothing is significantly better than zero-shot" in run_decide(root).output) == (cause is None)
 
 
 def test_a_trained_method_without_its_answers_is_no_trained_method_here(tmp_path: Path) -> None:
@@ -193,5 +193,5 @@ def test_after_the_gold_passage_alone_retrieved_ones_come_next(tmp_path: Path) -
         for m, n in (("zero_shot", 5), ("full", 7), ("oracle", 60))
     ]
     done = run_decide(write_answered_runs(tmp_path, facts)).output
-    assert "method=rag, since the gold passage alone has been shown" in done
-    assert "method=rag_lora, since no method has been trained to read passages" in done
+    assert "method=rag, since only the gold passage has been tried" in done
+    assert "method=rag_lora, since no method has been trained with passages" in done

@@ -80,9 +80,11 @@ def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> No
         for method, memory in (("rag", 400), ("full", 2600))
     ]
     root = write_answered_runs(tmp_path, runs)
-    assert "cheapest is the least peak memory" in run_decide(root).output
+    assert "cheapest means the least peak memory" in run_decide(root).output
     monthly = run_decide(root, "--requests-per-month", "5e4", "--facts-change", "weekly").output
-    assert "the least machine time of a month of 50,000 requests, with its set-up, repeated as facts change" in monthly
+    assert (
+        "the least machine time for a month of 50,000 requests, including set-up, repeated when facts change" in monthly
+    )
 
 
 def test_nothing_fits_is_exit_code_3_with_the_smallest_need(tmp_path: Path) -> None:
@@ -138,7 +140,7 @@ def test_what_limits_cost_is_said_and_the_best_is_that_within_them(tmp_path: Pat
     done = run_decide(write_behaviour_task(tmp_path), "--max-memory", "900MiB").output
     assert "the highest validation value within the limits" in done
     assert "no other method comes within 2 points of prefix" in done
-    assert "the limits cost 20.0 points on validation, which full has more" in done
+    assert "the limits cost 20.0 points on validation: full is that much better" in done
 
 
 def test_documents_that_change_are_indexed_again_and_their_reader_is_not_trained_again() -> None:
@@ -164,8 +166,8 @@ def test_facts_that_change_once_a_year_put_nothing_out(tmp_path: Path) -> None:
     ]
     root = write_answered_runs(tmp_path, runs)
     private = ("--private", "--facts-change")
-    assert "kept in documents" not in run_decide(root, *private, "yearly").output
-    assert "kept in documents" in run_decide(root, *private, "weekly").output
+    assert "belong in documents" not in run_decide(root, *private, "yearly").output
+    assert "belong in documents" in run_decide(root, *private, "weekly").output
 
 
 def test_a_price_is_said_with_or_without_a_number_of_requests(tmp_path: Path) -> None:

@@ -73,6 +73,6 @@ def test_what_is_known_less_well_than_it_looks_is_said(tmp_path: Path) -> None:
     )
     done = run_decide(str(tmp_path)).output
     assert "its learning rate was not tuned" in done
-    assert "its memory was disturbed: the machine was swapping" in done
+    assert "its memory figure is contaminated: the machine was swapping" in done
     assert "1 other set of runs of this task" in done
-    assert "method=zero_shot, which every cause is measured from" in done
+    assert "method=zero_shot, the reference for the cause of errors" in done
