@@ -37,6 +37,9 @@ LIFT = 0.02  # an improvement of the mean that counts as help if there are no pr
 EXAMPLES = 3
 WITH_PASSAGES = ("rag", "oracle")
 
+TRAINED, RETRIEVING = "lora", "rag"
+"""The methods to run first if no trained method, or none with passages, has been run."""
+
 
 @dataclass(frozen=True)
 class Share:
@@ -158,7 +161,7 @@ def _missing(rows: Sequence[Row]) -> tuple[str, ...]:
     trained = any(record.training for record in records)
     passages = any(record.context in WITH_PASSAGES for record in records)
     knowledge = any(record.probes == "knowledge" for record in records)
-    return (*([] if trained else ["lora"]), *(["rag"] if knowledge and not passages else []))
+    return (*([] if trained else [TRAINED]), *([RETRIEVING] if knowledge and not passages else []))
 
 
 def _by_means(base: Row, rows: Sequence[Row], missing: Sequence[str]) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import ceil, inf
 
 from harness.decide import Decision, Limits
 from harness.decide.choose import MARGIN, Excluded, Rival, Strategy, month_seconds, not_considered
-from harness.decide.diagnosis import Diagnosis, Effect, Share
+from harness.decide.diagnosis import RETRIEVING, TRAINED, Diagnosis, Effect, Share
 from harness.decide.limits import OFTEN, as_bytes, as_seconds, learned_facts, median_seconds
 from harness.records import measures
 from harness.records.cohorts import Row
@@ -142,31 +142,43 @@ def reasons(decision: Decision, limits: Limits) -> dict[str, list[str]]:
 def _next(decision: Decision, limits: Limits) -> Iterator[str]:
     """Runs within the limits that are most likely to change the choice."""
     strategy, diagnosis = decision.strategy, decision.diagnosis
+    knowledge = any(record.probes == "knowledge" for record in decision.cohort.records)
     if diagnosis is None:
         yield "method=zero_shot, the reference for the cause of errors"
     else:
-        for method, reason in _missing(decision, diagnosis):
-            learns = method == "lora" and any(record.probes == "knowledge" for record in decision.cohort.records)
-            if not (limits.private and "lora" in method) and not (limits.changes >= OFTEN and learns):
-                yield f"method={method}, since {reason}"
+        for proposal in _missing(decision, diagnosis):
+            learns_facts = proposal.trains and not proposal.passages and knowledge
+            if not (limits.private and proposal.trains) and not (limits.changes >= OFTEN and learns_facts):
+                yield f"method={proposal.method}, since {proposal.reason}"
         if diagnosis.cause == "capacity":
             yield "a larger model"
     if strategy is not None and strategy.rival is not None:
         yield from _to_separate(strategy, strategy.rival)
 
 
-def _missing(decision: Decision, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
-    """Methods to run, each with the reason: the cause calls for them, or is unknown without them."""
+@dataclass(frozen=True)
+class _Proposal:
+    """A method to run next."""
+
+    method: str
+    reason: str
+    trains: bool
+    passages: bool
+
+
+def _missing(decision: Decision, diagnosis: Diagnosis) -> Iterator[_Proposal]:
+    """Methods to run: the cause calls for them, or is unknown without them."""
     rag = [record for record in decision.cohort.records if record.context == "rag" and record.status == "ok"]
     if diagnosis.cause == "knowledge":
         if not rag:
-            yield "rag", "only the gold passage has been tried"
+            yield _Proposal("rag", "only the gold passage has been tried", trains=False, passages=True)
         if not any(record.training for record in rag):
-            yield "rag_lora", "no method has been trained with passages"
+            yield _Proposal("rag_lora", "no method has been trained with passages", trains=True, passages=True)
     elif diagnosis.cause != "none":
-        kinds = {"lora": "no trained method", "rag": "no method with passages"}
-        for method in diagnosis.missing:
-            yield method, f"{kinds[method]} has a validation value"
+        if TRAINED in diagnosis.missing:
+            yield _Proposal(TRAINED, "no trained method has a validation value", trains=True, passages=False)
+        if RETRIEVING in diagnosis.missing:
+            yield _Proposal(RETRIEVING, "no method with passages has a validation value", trains=False, passages=True)
 
 
 def _to_separate(strategy: Strategy, rival: Rival) -> Iterator[str]:
