@@ -113,7 +113,7 @@ def _other_prompt(before: Prediction, after: Prediction) -> bool:
 
 
 def _other_score(before: Prediction, after: Prediction) -> bool:
-    """Whether equal answers have different scores; only if both record all metrics, which older files do not."""
+    """Whether equal answers differ in score, if both record all metrics: a bare score does not show the scorer."""
     complete = all(row.metrics and row.score is not None and row.completion for row in (before, after))
     return complete and before.completion == after.completion and before.score != after.score
 

@@ -3,7 +3,7 @@
 The verdict comes from the mean difference over the tasks (tasks fixed, items and training seeds drawn) with its 95 %
 interval, not from each task alone. With 8 tasks of 300 items and 10 % discordance, an equal method is hardly ever no
 worse by 2 points on all tasks, but in Phi(2 / 0.65 - 1.96) = 87 % on their mean (standard error 0.65 points). A method
-that is 2 points worse passes in 2.5 %, because the interval's lower bound has to be above the margin.
+that is 2 points worse passes in 2.5 %, because the interval's lower bound has to be above minus the margin.
 
 A mean can hide two things, so each has a rule. If a task drops by more than 5 points and the difference is significant
 after Holm's correction, the gate does not pass; if the drop is also below the margin after such a correction, the

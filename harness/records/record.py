@@ -53,7 +53,7 @@ class Quality(Score):
     """The primary metric on the test split, and the others."""
 
     unscored: Number = 0
-    """Items too long for the model: counted separately, never as wrong."""
+    """Items that do not fit the model: counted separately, never as wrong."""
     metrics: dict[str, float | None] = field(default_factory=dict)
     """The mean of each metric by name, including the primary one."""
     slices: dict[str, Slice] = field(default_factory=dict)
@@ -266,7 +266,7 @@ class Record:
     retention: Retention | None = None
     memory: Memory | None = None
     seconds: dict[str, float] | None = None
-    """Time of each step: load, data, tuning, training, validation, save, inference, latency, ..."""
+    """Seconds of each step: load, data, tuning, training, validation, save, inference, latency, ..."""
     contaminated: dict[str, list[str]] = field(default_factory=dict)
     """What contaminated a figure (memory, training, latency)."""
     environment: Environment = field(default_factory=Environment)

@@ -82,9 +82,8 @@ def test_what_is_meant_by_cheapest_is_said_with_the_choice(tmp_path: Path) -> No
     root = write_answered_runs(tmp_path, runs)
     assert "cheapest means the least peak memory" in run_decide(root).output
     monthly = run_decide(root, "--requests-per-month", "5e4", "--facts-change", "weekly").output
-    assert (
-        "the least machine time for a month of 50,000 requests, including set-up, repeated when facts change" in monthly
-    )
+    assert "the least machine time for a month of 50,000 requests, including set-up" in monthly
+    assert "repeated when facts change" in monthly
 
 
 def test_nothing_fits_is_exit_code_3_with_the_smallest_need(tmp_path: Path) -> None:
