@@ -189,19 +189,19 @@ def p_value(p: float) -> str:
 def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
     count, tests = len(comparisons.pairs), ", ".join(sorted({pair.difference.test for pair in comparisons.pairs}))
     yield (
-        f"{comparisons.items:,} items that all have scored; differences in {markdown(cohort.metric)}, item by item, "
-        f"with 95 % intervals of the pair alone; p: {tests}, corrected for all {count:,} pairs (Holm)."
+        f"{comparisons.items:,} items that all methods have scored; differences in {markdown(cohort.metric)}, item by "
+        f"item, with uncorrected 95 % intervals; p: {tests}, corrected for all {count:,} pairs (Holm)."
     )
     yield "alike: methods that share a letter do not differ significantly (5 %)."
     shown = statistics.median(comparisons.smallest_difference(pair) for pair in comparisons.pairs)
     if math.isfinite(shown) and shown > 0:
         yield (
-            f"A true difference of {shown:.3f} would have been found four times in five by the middle pair, with p "
-            f"shared among all {count:,}."
+            f"Smallest detectable difference: {shown:.3f} (median of the pairs; 80 % power, 5 % shared among {count:,} "
+            "pairs)."
         )
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < stats.FEWEST_SEEDS:
-        yield "Methods trained with fewer than three seeds: this holds for these checkpoints, not for the methods."
+        yield "Some methods have fewer than three training seeds: what is said of them holds for the checkpoints only."
     missing = sum(1 for run in cohort.runs if measures.quality(run.record)) - sum(c.seeds for c in comparisons.cells)
     if missing:
-        yield f"{missing} runs came without their predictions and are not compared."
+        yield f"Not compared, because their predictions are missing: {missing} of the runs."

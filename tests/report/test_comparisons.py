@@ -163,7 +163,7 @@ def test_runs_without_predictions_are_said_to_be_left_out(tmp_path: Path) -> Non
     write_three_methods(tmp_path / "results")
     write_results(tmp_path / "results", make_record("rag", 0.5))
     page = write_report(str(tmp_path / "results"), tmp_path / "report").page.read_text()
-    assert "1 runs came without their predictions and are not compared." in page
+    assert "Not compared, because their predictions are missing: 1 of the runs." in page
 
 
 def test_item_by_item_counts_seeds_and_not_their_majority(tmp_path: Path) -> None:
@@ -193,8 +193,7 @@ def test_where_every_item_says_the_same_no_smallest_difference_is_claimed(tmp_pa
         (make_record("prefix", 0.5, 0.5), shuffled_scores(60)),
     ]
     page = write_report(str(write_scored_runs(tmp_path / "results", same)), tmp_path / "report").page.read_text()
-    assert "smallest detectable" not in page
-    assert "four times in five" not in page
+    assert "mallest detectable" not in page
 
 
 def test_examples_are_of_a_seed_that_has_kept_its_answers(tmp_path: Path) -> None:
