@@ -201,7 +201,7 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
         )
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < stats.FEWEST_SEEDS:
-        yield "Some methods have fewer than three training seeds: what is said of them holds for the checkpoints only."
+        yield "Some methods have fewer than three training seeds: conclusions on them hold for these checkpoints only."
     missing = sum(1 for run in cohort.runs if measures.quality(run.record)) - sum(c.seeds for c in comparisons.cells)
     if missing:
         yield f"Not compared, because their predictions are missing: {missing} of the runs."
