@@ -294,7 +294,7 @@ def _share(share: Share, errors: int) -> str:
     part, items = share.share, f", such as {', '.join(map(plain, share.examples))}" if share.examples else ""
     errors_of_kind = f"{part.value:.0%} ({part.low:.0%} to {part.high:.0%}) of zero-shot's {errors:,} errors{items}"
     if share.by is None:
-        return f"{share.cause}: {errors_of_kind}"
+        return f"{share.cause}: nothing fixes {errors_of_kind}"
     lost = f"it gets {share.lost:,.0f} wrong that zero-shot gets right"
     return f"{share.cause}: {plain(share.by)} fixes {errors_of_kind}; {lost}"
 

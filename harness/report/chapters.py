@@ -187,8 +187,8 @@ def notes(cohort: Cohort) -> Iterator[str]:
     """Notes below the table, each only if it applies."""
     records = cohort.records
     yield (
-        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval, the unit being "
-        f"{_unit(cohort)}; rows are sorted by it, runs that are not ok come last."
+        f"Quality is {markdown(cohort.metric)} on the test split with its 95 % interval; the sampling unit "
+        f"is {_unit(cohort)}. Rows are sorted by quality; runs that did not finish come last."
     )
     if cohort.metric == "accuracy":
         yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
@@ -211,10 +211,11 @@ def _unit(cohort: Cohort) -> str:
     """The sampling unit: items, or clusters of them."""
     answers = next((own for run in cohort.runs if (own := scores.read(run))), None)
     if answers is None:
-        return "the item, or what several items share"
+        return "the item or the cluster"
     if answers.units == len(answers.ids):
         return "the item"
-    return f"what items share, a template or a document: the {len(answers.ids):,} items have {answers.units:,} of them"
+    counts = f"{answers.units:,} clusters, {len(answers.ids):,} items"
+    return f"the cluster (items that share a template or a document): {counts}"
 
 
 def _training_notes(records: list[Record]) -> Iterator[str]:

@@ -120,7 +120,7 @@ def test_clusters_are_the_unit_where_items_have_one(tmp_path: Path) -> None:
     ).pairs[0]
     assert alone.difference.test == "exact McNemar"
     assert grouped.difference.test == "cluster-robust t"
-    for name, unit in (("alone", "the item;"), ("grouped", "the 120 items have 6 of them;")):
+    for name, unit in (("alone", "is the item."), ("grouped", "6 clusters, 120 items.")):
         assert unit in write_report(str(tmp_path / name), tmp_path / f"report-{name}").page.read_text()
 
 
