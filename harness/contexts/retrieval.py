@@ -67,7 +67,7 @@ class Index:
 
 
 def fused(rankings: Iterable[Sequence[int]]) -> list[int]:
-    """Rows by reciprocal rank fusion (Cormack et al. 2009): the sum of 1 / (60 + rank) over the rankings, best first."""
+    """Rows by reciprocal rank fusion (Cormack et al. 2009): the sum of 1 / (60 + rank) over rankings, best first."""
     scores: dict[int, float] = {}
     for ranking in rankings:
         for rank, row in enumerate(ranking, start=1):
