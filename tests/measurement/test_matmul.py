@@ -101,5 +101,5 @@ def test_auto_takes_onednn_if_mkl_holds_back(tmp_path, monkeypatch, about, by):
 
 def test_a_wrong_name_is_said(monkeypatch):
     monkeypatch.setenv(matmul.VARIABLE, "openblas")
-    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are torch, oneDNN and auto"):
+    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: expected one of torch, oneDNN, auto"):
         matmul.chosen()
