@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from harness import files, paths
-from harness.errors import UserError
+from harness.errors import RepeatedId, UserError
 from harness.inference.baselines import baselines, with_intervals
 from harness.installation import REMEDY
 from harness.stats import Estimate
@@ -97,7 +97,7 @@ def audit(
         task = load_task(folder, source_path)
     except UserError as cause:
         place, _, what = str(cause).partition(": ")
-        kind = "repeated_id" if "is already at" in what else "unreadable"
+        kind = "repeated_id" if isinstance(cause, RepeatedId) else "unreadable"
         return Audit(folder.name, defects=[Defect(kind, place, what)])
     found = Audit(task.name, {split: len(task.splits[split]) for split in SPLITS})
     _check_scorer(task, found)

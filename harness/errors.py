@@ -7,6 +7,10 @@ class UserError(Exception):
     """Something the user can fix: the message says what is wrong, where, and what to do."""
 
 
+class RepeatedId(UserError):
+    """Two rows of a task have the same id."""
+
+
 class NotApplicable(Exception):
     """A cell of a sweep that makes no sense (RAG on a task without documents); skipped and listed, never failed."""
 

@@ -1,1 +1,1 @@
-"""What happens to the weights."""
+"""How weights are adapted: quantisation, adapters and training."""

@@ -1,10 +1,10 @@
-"""Objects that a configuration may name by `_target_`, and nothing else.
+"""The allow-list of objects that a configuration may name by `_target_`.
 
     build({"_target_": "peft.LoraConfig", "r": 8, "task_type": "CAUSAL_LM"})
 
-A configuration is data that people copy from each other, so a target is built only if the object's *defining* module
-belongs to a trusted library: `peft.os.system` has the right prefix and the wrong module. Another package extends the
-list through an entry point of its own (group `harness.targets`, value: the module), never through a configuration.
+People copy configurations from each other, so a target is built only if the object's *defining* module belongs to a
+trusted library: `peft.os.system` has the right prefix and the wrong module. Another package can extend the list
+through an entry point (group `harness.targets`, value: the module); a configuration cannot.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENTRY_POINTS = "harness.targets"
 
 
 def build(spec: Mapping[str, Any], *arguments: Any) -> Any:
-    """Call the target with the spec's other fields; every nested target is resolved before anything is built."""
+    """Call the target with the spec's other fields; resolves every nested target before it builds anything."""
     check(spec)
     return _build(spec, *arguments)
 
@@ -45,16 +45,16 @@ def resolve(path: str) -> Callable[..., Any]:
     modules = trusted_modules()
     if not _inside(path, tuple(module.split(".")[0] for module in modules)):
         raise UserError(f"_target_: {path}: only {', '.join(modules)} are trusted.")
-    found = _find(path)
+    target = _import(path)
     listed = path in TRUSTED_FUNCTIONS
-    if not (listed or (inspect.isclass(found) and _inside(found.__module__, modules))):
-        where = getattr(found, "__module__", type(found).__name__)
-        raise UserError(f"_target_: {path}: defined in {where}; only classes of {', '.join(modules)} are trusted.")
-    return found
+    if not (listed or (inspect.isclass(target) and _inside(target.__module__, modules))):
+        module = getattr(target, "__module__", type(target).__name__)
+        raise UserError(f"_target_: {path}: defined in {module}; only classes of {', '.join(modules)} are trusted.")
+    return target
 
 
 def trusted_modules() -> tuple[str, ...]:
-    """Trusted libraries and the modules that installed packages have declared."""
+    """The trusted libraries and the modules that installed packages declare."""
     declared = importlib.metadata.entry_points(group=ENTRY_POINTS)
     return (*TRUSTED_MODULES, *(entry.value for entry in declared))
 
@@ -73,19 +73,19 @@ def _build(spec: Any, *arguments: Any) -> Any:
     return spec
 
 
-def _find(path: str) -> Any:
+def _import(path: str) -> Any:
     """Import the longest module of a dotted path, then follow attributes."""
     parts = path.split(".")
     for cut in range(len(parts) - 1, 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:cut]))
+            target: Any = importlib.import_module(".".join(parts[:cut]))
         except ModuleNotFoundError:
             continue
         for name in parts[cut:]:
-            if not hasattr(found, name):
+            if not hasattr(target, name):
                 raise UserError(f"_target_: {path}: {'.'.join(parts[:cut])} has no {name!r}.")
-            found = getattr(found, name)
-        return found
+            target = getattr(target, name)
+        return target
     raise UserError(f"_target_: {path}: no such module.")
 
 

@@ -1,4 +1,4 @@
-"""Training rows as token ids, and a batch of them as tensors: padded, or all in one row."""
+"""Training rows as token ids, and batches of them as tensors: padded, or packed into one row."""
 
 from __future__ import annotations
 
@@ -32,31 +32,31 @@ class Rows:
     input_ids: list[list[int]]
     labels: list[list[int]]
     left_out: int = 0
-    """Demonstrations that had no room, over all rows."""
+    """How many demonstrations did not fit, over all rows."""
 
     @classmethod
     def encode(cls, context: Context, encoder: Encoder, examples: Sequence[Example], max_length: int) -> Rows:
-        """Rows in the training context; UserError if one is too long, since a row cut short teaches a wrong end."""
+        """Rows in the training context; UserError if a row is too long: a truncated one would teach a wrong ending."""
         inputs, labels, left_out = [], [], 0
         for example in examples:
             completion = encoder.completion(example.answer)
-            asked = encoder.fit(context, example, max_length - len(completion))
-            prompt, left_out = asked.ids, left_out + asked.left_out
-            if len(prompt) + len(completion) > max_length:
+            prompt = encoder.fit(context, example, max_length - len(completion))
+            left_out += prompt.left_out
+            if len(prompt.ids) + len(completion) > max_length:
                 raise UserError(
-                    f"Training row {example.id} has {len(prompt) + len(completion)} tokens, more than "
+                    f"Training row {example.id} has {len(prompt.ids) + len(completion)} tokens, more than "
                     f"training.max_length={max_length}. Raise it, or shorten the row or its context."
                 )
-            inputs.append(prompt + completion)
-            labels.append([IGNORED] * len(prompt) + completion)
+            inputs.append(prompt.ids + completion)
+            labels.append([IGNORED] * len(prompt.ids) + completion)
         return cls(inputs, labels, left_out)
 
     @classmethod
     def of_documents(cls, passages: Sequence[Passage], encoder: Encoder, form: str, max_length: int) -> Rows:
-        """The documents themselves as rows, to teach what they say.
+        """The documents as rows, to teach their content.
 
-        form: `text`, continued pretraining with the loss on every token; `questions`, what a passage says, asked by
-        its title.
+        form: `text`, continued pretraining with the loss on every token; `questions`, the title as a question and
+        the passage as its answer.
         """
         inputs, labels = [], []
         for passage in passages:
@@ -65,11 +65,10 @@ class Rows:
                 if not passage.title:
                     continue
                 prompt = encoder.prompt([{"role": "user", "content": f"What do you know about this? {passage.title}"}])
-            told = encoder.completion(passage.text if form == "questions" else passage.shown)[
-                : max_length - len(prompt)
-            ]
-            inputs.append(prompt + told)
-            labels.append([IGNORED] * len(prompt) + told)
+            text = passage.text if form == "questions" else passage.shown
+            completion = encoder.completion(text)[: max_length - len(prompt)]
+            inputs.append(prompt + completion)
+            labels.append([IGNORED] * len(prompt) + completion)
         return cls(inputs, labels)
 
     def __add__(self, other: Rows) -> Rows:
@@ -80,12 +79,12 @@ class Rows:
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row."""
+        """The number of tokens in the longest row."""
         return max(map(len, self.input_ids), default=0)
 
     @property
     def longest_answer(self) -> int:
-        """The most learned tokens in a row."""
+        """The largest number of tokens with a loss in a row."""
         return max((sum(label != IGNORED for label in labels) for labels in self.labels), default=0)
 
     @property
@@ -101,15 +100,15 @@ class Rows:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a batch of rows becomes tensors: padded, or all in one row if that takes fewer operations.
+    """How a batch of rows becomes tensors: padded, or packed into one row if that takes fewer operations.
 
-    In one row a token attends to its own sequence only (its positions begin at 0 with each), but its scores with all
-    others are computed too: cheaper than padding for few or short rows, dearer for many long ones.
+    In a packed row a token attends only to its sequence (positions restart at 0 with each), but attention scores with
+    all other tokens are computed too: cheaper than padding for few or short rows, more expensive for many long ones.
     """
 
     padding: int
     matrices: Matrices | None
-    """Of a model that reads several sequences in one row; None of one that does not."""
+    """Set for a model that can read several sequences in one row; None for other models."""
 
     @classmethod
     def of(cls, base: Base) -> Layout:
@@ -118,7 +117,7 @@ class Layout:
     def __call__(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
         ids = [torch.tensor(row["input_ids"]) for row in rows]
         labels = [torch.tensor([IGNORED, *row["labels"][1:]]) for row in rows]  # nothing predicts a first token
-        if self._one_row([len(row) for row in ids]):
+        if self._packs([len(row) for row in ids]):
             positions = torch.cat([torch.arange(len(row)) for row in ids])
             return {
                 "input_ids": torch.cat(ids)[None],
@@ -132,23 +131,23 @@ class Layout:
             "labels": pad(labels, padding_value=IGNORED),
         }
 
-    def _one_row(self, lengths: Sequence[int]) -> bool:
+    def _packs(self, lengths: Sequence[int]) -> bool:
         if self.matrices is None or len(lengths) == 1:
             return False
-        together, padded = sum(lengths), len(lengths) * max(lengths)
-        return self.matrices.read(together, together**2) < self.matrices.read(padded, padded * max(lengths))
+        packed, padded = sum(lengths), len(lengths) * max(lengths)
+        return self.matrices.read(packed, packed**2) < self.matrices.read(padded, padded * max(lengths))
 
 
 @torch.no_grad()
 def keeps_rows_apart(model: Any) -> bool:
-    """Whether a model reads two sequences in one row as if each were alone; a few tokens are read both ways."""
+    """Whether a model reads two sequences packed in one row as if each were alone; tries it with a few tokens."""
     if has_learned_prompt(model):
         return False
     ids = torch.arange(2 * _PROBED, device=model.device)[None] + 10
     positions = torch.arange(_PROBED, device=model.device).repeat(2)[None]
     model.eval()
     try:
-        together = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, _PROBED:]
-    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # attention or positions of its own kind
+        packed = model(input_ids=ids, position_ids=positions, use_cache=False).logits[0, _PROBED:]
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError):  # unusual attention or positions
         return False
-    return same(together, model(input_ids=ids[:, _PROBED:], use_cache=False).logits[0])
+    return same(packed, model(input_ids=ids[:, _PROBED:], use_cache=False).logits[0])

@@ -1,7 +1,7 @@
-"""Get the weights that a method needs: the base's own, newly trained, or trained earlier for another context.
+"""The model that a method evaluates: the base, trained weights, or weights that an earlier run trained.
 
-Trained weights are keyed by all they depend on, which the evaluation context is not: LoRA asked in three contexts
-trains once, and each record says what the training took.
+The key of trained weights covers all they depend on, but not the evaluation context: LoRA evaluated in three contexts
+trains once, and each of the three records states the cost of that training.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from harness.settings import Settings, TrainingSettings, environment_identity
 from harness.tasks.task import Example, Task
 
 DOCUMENT_FORMS = {None: (), "text": ("text",), "questions": ("questions",), "both": ("text", "questions")}
-"""What `training.documents` adds to the labelled rows."""
+"""The forms of documents that `training.documents` adds to the labelled rows."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """A model that is ready to answer."""
+    """A model that is ready for evaluation."""
 
     base: Base
     training: Training | None = None
-    """What training took; None if nothing is trained."""
+    """The cost of training; None if nothing is trained."""
     validated: Predictions = field(default_factory=list)
-    """Its answers to validation in the context of training, if learning rates were tried."""
+    """The model's validation predictions in the training context, if several learning rates were tried."""
 
 
 def adapt(
     settings: Settings,
     task: Task,
-    shown: Context,
+    context: Context,
     pool: Sequence[Example],
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
 ) -> Adapted:
-    """The model with the weights that a method needs.
+    """The model of a run, trained if the method trains and no earlier run trained the same weights.
 
-    `shown` is the context while training, `pool` the labelled rows, `validation` those that choose the best epoch.
+    context: the one in training. pool: the labelled rows. validation: the rows that choose epoch and learning rate.
     """
     if settings.training is None:
         with meter.phase("load"), meter.spending("load"):
@@ -69,8 +69,8 @@ def adapt(
     if not pool:
         raise UserError(f"{task.name} has no training rows; method={settings.method} trains.")
     with meter.spending("data"):
-        rows, unseen = _rows(settings.training, settings.model, task, shown, pool, validation)
-    key = _key(settings, rows, unseen)
+        rows, validation_rows = _rows(settings.training, settings.model, task, context, pool, validation)
+    key = _key(settings, rows, validation_rows)
     folder = results_folder.weights_folder(Path(settings.results), key)
     facts = folder / "training.json"
     with files.lock(Path(settings.results), key):
@@ -78,33 +78,36 @@ def adapt(
             with meter.phase("load"), meter.spending("load"):
                 base = peft_model.restore(settings.adaptation, settings.model, folder)
             return Adapted(base, replace(msgspec.json.decode(facts.read_bytes(), type=Training), shared=True))
-        best, training = _tune(settings, settings.training, task, shown, rows, unseen, validation, meter, progress)
+        best, training = _tune(
+            settings, settings.training, task, context, rows, validation_rows, validation, meter, progress
+        )
         with meter.spending("save"):
-            return Adapted(best.base, _keep(settings, best.base, training, folder), best.answers)
+            return Adapted(best.base, _save(settings, best.base, training, folder), best.answers)
 
 
 def _rows(
-    how: TrainingSettings,
+    options: TrainingSettings,
     model: ModelSettings,
     task: Task,
-    shown: Context,
+    context: Context,
     pool: Sequence[Example],
     validation: Sequence[Example],
 ) -> tuple[Rows, Rows]:
-    """Tokenised rows to train on and to validate on."""
-    encoder, longest = Encoder(loading.load_tokenizer(model)), how.max_length
-    fewer = how.validation_rows
-    if fewer is not None and fewer < len(validation):
-        validation = task.take("validation", fewer)
-    rows, unseen = (Rows.encode(shown, encoder, part, longest) for part in (pool, validation))
-    for form in _document_forms(how.documents):
+    """Tokenised rows for training and for validation."""
+    encoder, longest = Encoder(loading.load_tokenizer(model)), options.max_length
+    count = options.validation_rows
+    if count is not None and count < len(validation):
+        validation = task.take("validation", count)
+    rows, validation_rows = (Rows.encode(context, encoder, part, longest) for part in (pool, validation))
+    for form in _document_forms(options.documents):
         rows += Rows.of_documents(task.training_corpus, encoder, form, longest)
-    return rows, unseen
+    return rows, validation_rows
 
 
 def _document_forms(name: str | None) -> tuple[str, ...]:
     if name not in DOCUMENT_FORMS:
-        raise UserError(f"training.documents={name}: known are null, {', '.join(n for n in DOCUMENT_FORMS if n)}.")
+        names = ", ".join(name for name in DOCUMENT_FORMS if name)
+        raise UserError(f"training.documents={name}: expected one of null, {names}.")
     return DOCUMENT_FORMS[name]
 
 
@@ -115,14 +118,14 @@ class Trial:
     base: Base
     training: Training
     meter: Meter
-    """Of this trial alone."""
+    """Measured this trial alone."""
     score: float | None = None
-    """On validation, if several rates are tried."""
+    """The validation score, if several rates are tried."""
     answers: Predictions = field(default_factory=list)
 
     @property
     def merit(self) -> tuple[float, float]:
-        """By which trials are ranked: the validation score, and if that is equal the lower loss."""
+        """The key that ranks trials, highest best: the validation score, then the negative loss."""
         loss = self.training.best_validation_loss
         loss = self.training.final_train_loss if loss is None else loss
         return self.score or 0.0, -(loss or 0.0)
@@ -130,31 +133,31 @@ class Trial:
 
 def _tune(
     settings: Settings,
-    how: TrainingSettings,
+    options: TrainingSettings,
     task: Task,
-    shown: Context,
+    context: Context,
     rows: Rows,
-    unseen: Rows,
+    validation_rows: Rows,
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
 ) -> tuple[Trial, Training]:
-    """Train at each learning rate; return the trial with the best validation score, and what the search took."""
-    rates, began = how.learning_rates, now()
+    """Train at each learning rate; the trial with the best validation score, and the cost of training and search."""
+    rates, began = options.learning_rates, now()
     best: Trial | None = None
-    tried: dict[str, float] = {}
+    scores: dict[str, float] = {}
     for rate in rates:
         label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        trial = _train_once(settings, how, rows, unseen, rate, meter.another(), progress.labelled(label))
-        if not tried:  # later trials have the best so far beside them, which is not what training takes
+        trial = _train_once(settings, options, rows, validation_rows, rate, meter.another(), progress.labelled(label))
+        if not scores:  # during later trials the best model so far is in memory too, which training does not need
             meter.peaks |= trial.meter.peaks
         meter.settle()
         if len(rates) > 1:
             answers = answer(
-                Respondent(task, trial.base, shown, settings.measure, progress), validation, f"validating {rate:g}"
+                Respondent(task, trial.base, context, settings.measure, progress), validation, f"validating {rate:g}"
             )
             trial = replace(trial, answers=answers, score=score(task, answers).value)
-            tried[f"{rate:g}"] = trial.score or 0.0
+            scores[f"{rate:g}"] = trial.score or 0.0
         if best is None or trial.merit > best.merit:
             best = trial
         del trial
@@ -166,13 +169,13 @@ def _tune(
         "validation": training.validation_seconds or 0.0,
         "save": training.save_seconds or 0.0,
     }
-    if tried:
+    if scores:
         spent["tuning"] = now() - began - sum(spent.values())
     for part, seconds in spent.items():
         meter.spent[part] += seconds
     return best, replace(
         training,
-        tried=tried or None,
+        tried=scores or None,
         tuning_seconds=spent.get("tuning", 0.0),
         peak_memory_bytes=meter.headline("train"),
         contaminated=best.meter.contaminated().get("training", []),
@@ -181,33 +184,33 @@ def _tune(
 
 def _train_once(
     settings: Settings,
-    how: TrainingSettings,
+    options: TrainingSettings,
     rows: Rows,
-    unseen: Rows,
+    validation_rows: Rows,
     rate: float,
     meter: Meter,
     progress: Callable[[int, int], None],
 ) -> Trial:
-    """Train from the base; if a GPU runs out of memory, once more with checkpointing unless the settings forbid it."""
+    """Train from the base; if the GPU runs out of memory and checkpointing is not set, retry with checkpointing."""
     seed = settings.seeds["train"]
     while True:
         with meter.phase("load"), meter.spending("load"):
             base = peft_model.attach(settings.adaptation, settings.model)
         transformers.set_seed(seed)
         try:
-            return Trial(base, train(base, rows, unseen, how, rate, seed, meter, progress), meter)
+            return Trial(base, train(base, rows, validation_rows, options, rate, seed, meter, progress), meter)
         except torch.OutOfMemoryError:
-            if how.gradient_checkpointing is not None:
+            if options.gradient_checkpointing is not None:
                 raise
-        print("out of memory: again with gradient checkpointing", flush=True)
-        how = replace(how, gradient_checkpointing=True)
+        print("out of memory: retrying with gradient checkpointing", flush=True)
+        options = replace(options, gradient_checkpointing=True)
         del base
         meter = meter.another()
         meter.settle()
 
 
-def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> Training:
-    """Save the weights and what training took; a fully trained model is kept only on request, because it is large."""
+def _save(settings: Settings, base: Base, training: Training, folder: Path) -> Training:
+    """Save the weights and the cost of training; delete them again unless `keep_weights` covers them."""
     adapter = settings.adaptation.peft is not None
     with files.draft_folder(folder) as draft:
         training = replace(training, weights=folder.name, weights_bytes=peft_model.save(base, draft), shared=False)
@@ -217,14 +220,14 @@ def _keep(settings: Settings, base: Base, training: Training, folder: Path) -> T
     return training
 
 
-def _key(settings: Settings, rows: Rows, unseen: Rows) -> str:
-    """A hash of all that trained weights depend on: model, adaptation, rendered rows, seed, versions."""
+def _key(settings: Settings, rows: Rows, validation_rows: Rows) -> str:
+    """Hash of what trained weights depend on: model, adaptation, rendered rows, seed and versions."""
     parts = [
         settings.config["model"],
         settings.config["adaptation"],
         settings.config["training"],
         rows.sha256(),
-        unseen.sha256(),
+        validation_rows.sha256(),
         settings.seeds["train"],
         environment_identity(),
     ]

@@ -1,11 +1,10 @@
-"""What happens to the weights of a base model: quantised when loaded, an adapter attached, trained weights restored.
+"""Adapt a base model: load it quantised, attach an adapter, save and restore trained weights.
 
 base = attach(settings.adaptation, settings.model)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,19 +16,14 @@ from harness.settings import Adaptation
 
 
 def check(adaptation: Adaptation) -> None:
-    """Resolve every target before a model is loaded; UserError if one may not be called."""
-    for part in (adaptation.peft, adaptation.initialise, _optimizer(adaptation)):
+    """Resolve every target before a model is loaded; UserError if one is not allowed."""
+    optimizer = adaptation.training.optimizer if adaptation.training else None
+    for part in (adaptation.peft, adaptation.initialise, optimizer):
         allowed_targets.check(part)
 
 
-def _optimizer(adaptation: Adaptation) -> Mapping[str, Any] | None:
-    """The optimizer, if it is a `_target_`."""
-    optimizer = adaptation.training.optimizer if adaptation.training else None
-    return optimizer if isinstance(optimizer, dict) else None
-
-
 def attach(adaptation: Adaptation, model: ModelSettings) -> Base:
-    """A freshly loaded base with a new, initialised adapter if there is one."""
+    """A freshly loaded base, with a new, initialised adapter if the method has one."""
     base = load(model, adaptation.quantization)
     if adaptation.peft is None:
         return base
@@ -52,7 +46,7 @@ def restore(adaptation: Adaptation, model: ModelSettings, folder: Path) -> Base:
 
 
 def mergeable(adaptation: Adaptation, model: Any) -> bool:
-    """Whether the adapter can be folded into the base: a tuner that wraps layers, and weights in full precision."""
+    """Whether the adapter can be merged into the base: its tuner wraps layers, and the weights are not quantised."""
     if adaptation.peft is None or adaptation.quantization:
         return False
     from peft.tuners.tuners_utils import BaseTuner
@@ -68,7 +62,7 @@ def save(base: Base, folder: Path) -> int:
 
 
 def parameters(model: Any) -> tuple[int, int]:
-    """Trainable and total parameters; a packed 4-bit weight counts as the numbers it holds."""
+    """Trainable and total parameters; a packed 4-bit weight counts as the numbers in it."""
     if hasattr(model, "get_nb_trainable_parameters"):
         trainable, total = model.get_nb_trainable_parameters()
         return int(trainable), int(total)
@@ -77,9 +71,9 @@ def parameters(model: Any) -> tuple[int, int]:
 
 
 def cuts_off_checkpoints(model: Any) -> bool:
-    """Whether gradient checkpointing would disable the adapter.
+    """Whether gradient checkpointing would disconnect the adapter, as it does for prefix tuning.
 
-    What prefix tuning learns is a cache of keys and values, which transformers drops if a layer is computed again.
+    Prefix tuning learns cached keys and values, which transformers drops when a layer is recomputed.
     """
     config = getattr(model, "active_peft_config", None)
     return bool(getattr(config, "is_prompt_learning", False)) and hasattr(config, "prefix_projection")

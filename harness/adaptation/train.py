@@ -1,8 +1,8 @@
-"""Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, the best epoch by validation loss kept.
+"""Supervised fine-tuning with TRL's SFTTrainer: loss on the completion only, best epoch by validation loss.
 
-Every method trains here, in one path, on the same batches in the same order. Two things are left out that change no
-gradient: logits of positions that nothing is learned from, and padding, where the rows of a batch can stand in one row.
-What a tuner needs besides (AdaLoRA moves its rank budget after each step) it gets through the hook it brings.
+All methods train through this one path, on the same batches in the same order. It skips two things that do not change
+gradients: logits of positions without a loss, and padding if the rows of a batch can be packed into one row. A tuner
+that needs more (AdaLoRA moves its rank budget after each step) gets it through the update hook of its PEFT class.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def train(
 ) -> Training:
     """Train a model in place and leave its best epoch loaded; returns a record's `training`.
 
-    `seconds` counts optimisation steps only; `validation_seconds` is apart. Diverged where the loss is not finite.
+    `seconds` counts optimisation steps only; validation is in `validation_seconds`. Diverged if the loss is not finite.
     """
     settings = replace(settings, gradient_checkpointing=checkpoints(settings, base.model))
     watch = _Watch(meter, progress)
@@ -59,7 +59,7 @@ def train(
             callbacks=callbacks,
             optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
         )
-        trainer.remove_callback(PrinterCallback)  # the run shows its own progress
+        trainer.remove_callback(PrinterCallback)  # the harness prints progress itself
         trainer.train()
     base.model.eval()
     base.model.config.use_cache = True
@@ -106,10 +106,10 @@ def mixes_precision(settings: TrainingSettings, device: str) -> bool:
 
 
 def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
-    """Negative log-likelihood, summed, of the labels in the columns `learned`, each predicted by the one before it.
+    """Summed negative log-likelihood of the labels in the columns `learned`, each predicted by the column before it.
 
-    labels: shape (rows, tokens), -100 where nothing is learned. Logits are made of those columns alone; columns are
-    counted from the end, since a soft prompt stands before the tokens.
+    labels: shape (rows, tokens), -100 for tokens without a loss. Only the logits of these columns are computed; columns
+    count from the end, since a soft prompt comes before the tokens.
     """
     logits = model(**inputs, use_cache=False, logits_to_keep=learned - 1 - labels.shape[1]).logits
     return torch.nn.functional.cross_entropy(
@@ -118,12 +118,12 @@ def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor,
 
 
 class CompletionTrainer(SFTTrainer):
-    """SFTTrainer with logits of learned tokens only, and a validation loss that weighs every token the same."""
+    """SFTTrainer that computes logits only for tokens with a loss, and weighs all validation tokens equally."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # tokens read, and tokens with a loss, in training so far, without validation
         self.tokens = self.learned = 0
-        # read and predicted in training so far, validation left out
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -131,7 +131,7 @@ class CompletionTrainer(SFTTrainer):
         mask, learned = inputs.get("attention_mask"), int((inputs["labels"] != IGNORED).sum())
         self.tokens += int(inputs["input_ids"].numel() if mask is None else mask.sum())
         self.learned += learned
-        if self.aux_loss_enabled:  # a mixture of experts, whose routers are trained with a loss of TRL's
+        if self.aux_loss_enabled:  # a mixture of experts; TRL adds the loss of its routers
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         return self._summed(model, inputs) / (learned if num_items_in_batch is None else num_items_in_batch)
 
@@ -159,7 +159,7 @@ def _arguments(
     folder: str, settings: TrainingSettings, learning_rate: float, seed: int, *, evaluates: bool
 ) -> SFTConfig:
     by_epoch = "epoch" if evaluates else "no"
-    named = settings.optimizer if isinstance(settings.optimizer, str) else "adamw_torch"
+    optimizer = settings.optimizer if isinstance(settings.optimizer, str) else "adamw_torch"
     return SFTConfig(
         output_dir=folder,
         num_train_epochs=settings.epochs,
@@ -173,7 +173,7 @@ def _arguments(
         warmup_steps=settings.warmup,
         max_grad_norm=settings.max_grad_norm,
         weight_decay=settings.weight_decay,
-        optim=_one_kernel(named),
+        optim=_fused(optimizer),
         bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
         max_length=None,
         shuffle_dataset=False,
@@ -198,30 +198,30 @@ def _arguments(
     )
 
 
-def _one_kernel(optimizer: str) -> str:
-    """AdamW's fused kernel instead of the default one: the same steps, faster, without temporaries."""
+def _fused(optimizer: str) -> str:
+    """Replace AdamW by its fused version: the same steps, faster and without temporary tensors."""
     return "adamw_torch_fused" if optimizer == "adamw_torch" else optimizer
 
 
 def _optimizer(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, object]] | None:
-    """The optimizer if it is a `_target_`; None for a name, which TRL resolves."""
+    """Class and options of an optimizer given as a `_target_`; None for a name, which TRL resolves."""
     return None if isinstance(settings.optimizer, str) else optimizer_class(settings, learning_rate)
 
 
 def optimizer_class(settings: TrainingSettings, learning_rate: float) -> tuple[type, dict[str, object]]:
-    """The optimizer's class and options, given by a name that transformers knows or as a `_target_`."""
+    """Class and options of an optimizer given by its transformers name or as a `_target_`."""
     spec = settings.optimizer
     if isinstance(spec, str):
-        named = TrainingArguments(
-            output_dir="unused", optim=_one_kernel(spec), learning_rate=learning_rate, use_cpu=True
+        arguments = TrainingArguments(
+            output_dir="unused", optim=_fused(spec), learning_rate=learning_rate, use_cpu=True
         )
-        return Trainer.get_optimizer_cls_and_kwargs(named)
+        return Trainer.get_optimizer_cls_and_kwargs(arguments)
     options = {name: value for name, value in spec.items() if name != "_target_"}
     return allowed_targets.resolve(str(spec["_target_"])), {"lr": learning_rate, **options}  # type: ignore[return-value]
 
 
 class _Watch(TrainerCallback):
-    """Measures time and memory of the optimisation steps; validation and saving are measured separately."""
+    """Time, memory and progress of the optimisation steps; times validation and saving between them separately."""
 
     def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
         self.steps: list[float] = []
@@ -253,7 +253,7 @@ class _Watch(TrainerCallback):
         self.saving += self._since()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.saving += self._since()  # the best epoch was loaded again
+        self.saving += self._since()  # the trainer has just reloaded the best epoch
 
     def _since(self) -> float:
         """Seconds since the last call."""
@@ -262,7 +262,7 @@ class _Watch(TrainerCallback):
 
 
 class _TunerUpdate(TrainerCallback):
-    """After each optimizer step, what the tuner itself wants to do (AdaLoRA: move its rank budget)."""
+    """Call the tuner's update hook, if it has one, after each optimizer step (AdaLoRA: move its rank budget)."""
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         update = getattr(getattr(model, "base_model", None), "update_and_allocate", None)

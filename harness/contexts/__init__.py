@@ -1,1 +1,1 @@
-"""What goes into the prompt."""
+"""The contexts: instructions, demonstrations and passages in the prompt."""

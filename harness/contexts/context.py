@@ -24,24 +24,24 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Material:
-    """What is shown beside a question."""
+    """The demonstrations and passages for one question."""
 
     demonstrations: tuple[Example, ...] = ()
-    """Worked examples, in the order in which they are shown; never the question itself."""
+    """Worked examples in the order of the prompt, never the question itself."""
     passages: tuple[Passage, ...] = ()
-    """Best first."""
+    """Retrieved or gold passages, best first."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Instructions, demonstrations and passages around a question; each of them may be absent."""
+    """The instructions, demonstrations and passages to put into prompts; any of them may be absent."""
 
     name: str
     instructions: str = ""
     choose: Callable[[Example], Sequence[Example]] | None = None
-    """Demonstrations for a question."""
+    """Returns the demonstrations for a question."""
     find: Callable[[Example], Sequence[Passage]] | None = None
-    """Passages for a question."""
+    """Returns the passages for a question."""
     index: Index | None = None
     k: int = 0
 
@@ -52,15 +52,17 @@ class Context:
         )
 
     def render(self, example: Example, material: Material | None = None, most: int | None = None) -> Messages:
-        """The chat turns that ask for an example's answer.
+        """The chat turns that prompt for an example's answer.
 
-        material: what was gathered for it, if that was done already. most: how many demonstrations to show, the last
-        ones; None: all.
+        material: the result of `gather(example)` if the caller already has it. most: include only the last `most`
+        demonstrations; None: all.
         """
         material = self.gather(example) if material is None else material
         messages: Messages = []
-        shown = material.demonstrations
-        for demonstration in shown if most is None else shown[len(shown) - min(most, len(shown)) :]:
+        demonstrations = material.demonstrations
+        if most is not None:
+            demonstrations = demonstrations[len(demonstrations) - min(most, len(demonstrations)) :]
+        for demonstration in demonstrations:
             messages += [_user(demonstration.prompt), {"role": "assistant", "content": demonstration.answer}]
         parts = [self.instructions, _as_text(material.passages), example.prompt]
         return [*messages, _user("\n\n".join(part for part in parts if part))]
@@ -74,20 +76,20 @@ def bind(
     corpus: Sequence[Passage] | None = None,
     step: Step = lambda *_: None,
 ) -> Context:
-    """The context that `settings` name, for a task.
+    """The context of `settings` for a task.
 
-    `pool` holds the labelled rows that demonstrations are drawn from; `corpus` the documents, the task's if not given.
-    NotApplicable if the task lacks what the context shows.
+    pool: the labelled rows to draw demonstrations from. corpus: the documents to search, by default the task's.
+    NotApplicable if the task has no instructions, documents or gold passages and the context needs them.
     """
     check_applies(settings, task)
     name, documents = settings.name, task.corpus if corpus is None else corpus
     if name == "instructed":
         return Context(name, instructions=task.instructions or "")
     if name == "few_shot":
-        k = settings.shown
+        k = settings.required_k
         return Context(name, choose=chooser(settings, k, task, pool, seed), k=k)
     if name == "rag":
-        k = settings.shown
+        k = settings.required_k
         index = Index.build(documents, settings, step)
         return Context(name, find=lambda example: index.search_for(example, k), index=index, k=k)
     if name == "oracle":
@@ -97,7 +99,7 @@ def bind(
 
 
 def check_applies(settings: ContextSettings, task: Task) -> None:
-    """Raise if the task lacks what the context shows; needs no model, so a sweep can list what it skips."""
+    """NotApplicable if the task lacks what the context needs. Loads no model, so a sweep can list what it skips."""
     name = settings.name
     if name == "instructed" and not task.instructions:
         raise NotApplicable(f"{task.name} has no written instructions (task.yaml: instructions: FILE)")
@@ -115,7 +117,7 @@ def _gold(example: Example, passages: Mapping[str, Passage]) -> list[Passage]:
 
 
 def _as_text(passages: Sequence[Passage]) -> str:
-    """Passages as the prompt shows them, best first."""
+    """The passages as the prompt's text, best first."""
     if not passages:
         return ""
     return "Use these passages.\n\n" + "\n\n".join(passage.shown for passage in passages)

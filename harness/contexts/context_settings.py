@@ -1,4 +1,4 @@
-"""What goes into the prompt, typed."""
+"""Typed settings of a context."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ KNOBS: dict[str, tuple[str, ...]] = {
     "rag": ("k", "embedder", "retriever", "index", "chunk"),
     "oracle": (),
 }
-"""Every context and the settings that it uses; others may be set in a sweep over several and change nothing."""
+"""Every context and the settings it uses. Others have no effect, so a sweep over several contexts may set them."""
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """How documents are cut before they are searched."""
+    """How documents are cut into passages before indexing."""
 
     tokens: Positive | None = None
-    """Of the embedder, in a passage; None: documents are not cut."""
+    """Embedder tokens in a passage; None: documents are not cut."""
     overlap: Count = 0
-    """Tokens that a passage repeats of the one before."""
+    """Tokens that a passage repeats from the end of the previous one."""
 
 
 @dataclass(frozen=True)
 class ContextSettings:
-    """What goes into the prompt (conf/context/)."""
+    """Which context, and its settings (conf/context/)."""
 
     name: Literal[tuple(KNOBS)]  # type: ignore[valid-type]
     k: Positive | None = None
-    """Demonstrations of few_shot, passages of rag; None in a context that shows neither."""
+    """Demonstrations of few_shot, passages of rag; None for the other contexts."""
     selector: Literal["random", "nearest"] = "random"
     """How demonstrations are chosen."""
     balanced: bool = True
-    """Of random demonstrations of a choice, whether labels take turns."""
+    """Whether random demonstrations of a choice task alternate between labels."""
     embedder: str = "all-minilm-l6-v2"
     retriever: Retriever = "dense"
     index: IndexKind = "exact"
     chunk: Chunks = field(default_factory=Chunks)
 
     @property
-    def shown(self) -> int:
-        """How many demonstrations or passages; UserError if that is not set."""
+    def required_k(self) -> int:
+        """`k`, for a context that needs it; UserError if it is not set."""
         if self.k is None:
             raise UserError(f"context.k=null: context={self.name} needs a number.")
         return self.k

@@ -1,6 +1,6 @@
-"""The index of a corpus: built once for its texts and settings, kept in the cache, mapped into memory when searched.
+"""The index of a corpus: built once for its texts and settings, cached on disk, memory-mapped when searched.
 
-Embedding and adding go batch by batch, so what building needs beside the texts does not grow with the corpus.
+It is built batch by batch, so the memory that building needs besides the texts does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ class Dense:
         approximate = folder / _FAISS
         self._index = faiss.read_index(str(approximate), faiss.IO_FLAG_MMAP) if approximate.exists() else None
         self._vectors = np.load(folder / _VECTORS, mmap_mode="r")
-        embedder.model  # noqa: B018  (loaded now, so that the first search is not slower)
+        embedder.model  # noqa: B018  (loads it now, so that the first search is not slower)
 
     def search(self, query: str, k: int) -> list[int]:
-        asked = self._embedder([query])
+        vector = self._embedder([query])
         if self._index is not None:
-            _, rows = self._index.search(asked, k)
+            _, rows = self._index.search(vector, k)
             return [int(row) for row in rows[0] if row >= 0]
-        return self._exact(asked, k)
+        return self._exact(vector, k)
 
-    def _exact(self, asked: np.ndarray, k: int) -> list[int]:
+    def _exact(self, vector: np.ndarray, k: int) -> list[int]:
         import faiss
 
         best: list[tuple[float, int]] = []
         for start in range(0, len(self._vectors), _BLOCK):
             block = np.ascontiguousarray(self._vectors[start : start + _BLOCK])
-            scores, rows = faiss.knn(asked, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+            scores, rows = faiss.knn(vector, block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
             best += [(-float(score), start + int(row)) for score, row in zip(scores[0], rows[0], strict=True)]
         return [row for _, row in sorted(best)[:k]]
 
@@ -81,16 +81,16 @@ class Lexical:
 _VECTORS, _FAISS, _BM25, _FACTS = "vectors.npy", "index.faiss", "bm25", "facts.json"
 
 
-def kept(
+def cached_index(
     kind: str, texts: list[str], settings: ContextSettings, embedder: Embedder, step: Step
 ) -> tuple[Path, float, bool]:
-    """The cache's folder of a ranking, built if it is not there; the seconds that took, and whether it was there."""
+    """The folder of an index, built if the cache lacks it; the seconds to build it, and whether it was cached."""
     root = paths.cache() / "indexes"
     folder = root / _key(kind, texts, settings)
     facts = folder / _FACTS
     with files.lock(root, folder.name):
-        found = facts.exists()
-        if not found:
+        was_cached = facts.exists()
+        if not was_cached:
             began = time.perf_counter()
             with files.draft_folder(folder) as draft:
                 if kind == "dense":
@@ -100,40 +100,40 @@ def kept(
                 else:
                     _build_lexical(texts, draft, step)
                 (draft / _FACTS).write_text(json.dumps({"seconds": time.perf_counter() - began}))
-    return folder, float(json.loads(facts.read_text())["seconds"]), found
+    return folder, float(json.loads(facts.read_text())["seconds"]), was_cached
 
 
 def _key(kind: str, texts: Sequence[str], settings: ContextSettings) -> str:
-    """What an index depends on: the texts, and for a dense one the embedder and the sort of index."""
+    """Hash of what an index depends on: the texts, library versions, and the embedder and kind of a dense index."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(text.encode() + b"\0")
-    made = ["bm25s"] if kind == "bm25" else ["faiss-cpu", "sentence-transformers"]
-    own = {} if kind == "bm25" else {"embedder": settings.embedder, "index": settings.index}
-    versions = {name: importlib.metadata.version(name) for name in made}
-    digest.update(json.dumps([kind, own, versions], sort_keys=True).encode())
+    packages = ["bm25s"] if kind == "bm25" else ["faiss-cpu", "sentence-transformers"]
+    options = {} if kind == "bm25" else {"embedder": settings.embedder, "index": settings.index}
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    digest.update(json.dumps([kind, options, versions], sort_keys=True).encode())
     return digest.hexdigest()[:20]
 
 
-def _build_dense(texts: list[str], sort: str, embedder: Embedder, folder: Path, step: Step) -> None:
+def _build_dense(texts: list[str], kind: str, embedder: Embedder, folder: Path, step: Step) -> None:
     width = embedder([texts[0]]).shape[1]
     vectors = np.lib.format.open_memmap(folder / _VECTORS, mode="w+", dtype=np.float32, shape=(len(texts), width))
     for start in range(0, len(texts), BATCH):
         vectors[start : start + BATCH] = embedder(texts[start : start + BATCH])
         step("indexing", min(start + BATCH, len(texts)), len(texts))
     vectors.flush()
-    if sort != "exact":
-        _build_approximate(vectors, sort, folder)
+    if kind != "exact":
+        _build_approximate(vectors, kind, folder)
 
 
-def _build_approximate(vectors: np.ndarray, sort: str, folder: Path) -> None:
-    """HNSW with 32 neighbours (Malkov and Yashunin 2016), or 4 sqrt(n) inverted lists, an eighth of them searched."""
+def _build_approximate(vectors: np.ndarray, kind: str, folder: Path) -> None:
+    """HNSW with 32 neighbours (Malkov and Yashunin 2016), or 4 sqrt(n) inverted lists of which 1/8 are searched."""
     import faiss
 
     n, width = vectors.shape
     metric = faiss.METRIC_INNER_PRODUCT
     index: Any
-    if sort == "hnsw":
+    if kind == "hnsw":
         index = faiss.IndexHNSWFlat(width, 32, metric)
     else:
         lists = max(1, min(n // 39, round(4 * math.sqrt(n))))  # FAISS wants 39 vectors a list to train on

@@ -1,1 +1,1 @@
-"""What the machine did: memory, time and operations."""
+"""Measurements: memory, time, floating-point operations and the machine."""

@@ -1,9 +1,10 @@
-"""Allocator settings for a CPU run, so that resident memory follows the memory of its tensors.
+"""glibc's allocator on a CPU, set up so that resident memory equals the memory of live tensors.
 
-glibc keeps large freed tensors in heaps with holes, one for each thread: a training step that held 2.9 GiB of tensors
-was resident with 4.1 GiB (LOG.md). So there is one heap, and every tensor of 1 MiB and more is a mapping of its own,
-given back when it is freed; of 2 MiB and more in huge pages, without which the kernel spends a fifth of a step zeroing.
-That still costs time on rows of many hundred tokens (LOG.md), so a run can do without.
+By default glibc keeps freed tensors in fragmented heaps, one for each thread: a training step with 2.9 GiB of tensors
+had 4.1 GiB resident (LOG.md). With these settings there is one heap, and every tensor of at least 1 MiB is a separate
+mapping that goes back to the system when it is freed. Tensors of at least 2 MiB use huge pages; without them the kernel
+spends a fifth of a step zeroing pages. This still costs time on rows of many hundred tokens (LOG.md), so a run can turn
+it off.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
 def manage_memory() -> None:
-    """Set the allocator up, before torch allocates its first tensor. Does nothing if there is no glibc."""
+    """Set the allocator up; call it before torch allocates its first tensor. Does nothing without glibc."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -28,37 +29,37 @@ def manage_memory() -> None:
 
 
 def keep_freed() -> None:
-    """Let the heap keep what tensors have freed, for those to come: faster, and what is resident says less."""
-    _keep_below(_LARGEST)
+    """Let the heap reuse freed memory: faster, but resident memory no longer equals live tensors."""
+    _set_mapping_threshold(_LARGEST)
 
 
 @contextlib.contextmanager
 def keeping_freed() -> Iterator[None]:
-    """The same while work lasts whose memory is not quoted; afterwards the heap gives back what it has kept."""
-    before = _kept_below
+    """`keep_freed` for work whose memory is not reported; afterwards the heap returns its free memory."""
+    before = _mapping_threshold
     keep_freed()
     try:
         yield
     finally:
         if before != _LARGEST:
-            _keep_below(before)
+            _set_mapping_threshold(before)
             give_back()
 
 
-_kept_below = _LARGE
-"""Bytes from which a tensor is a mapping of its own."""
+_mapping_threshold = _LARGE
+"""Tensors of at least this many bytes are separate mappings."""
 
 
-def _keep_below(size: int) -> None:
-    global _kept_below
+def _set_mapping_threshold(size: int) -> None:
+    global _mapping_threshold
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, size)
-    _kept_below = size
+    _mapping_threshold = size
 
 
 def give_back() -> None:
-    """Return what the heap keeps of freed small tensors to the system."""
+    """Return the heap's free memory to the system."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,10 +1,10 @@
-"""Floating-point operations of training and answering, by a documented count.
+"""Floating-point operations of training and inference, by an analytical count.
 
-A matrix of n numbers costs 2 n operations a token forwards; attention 4 x (tokens seen) x width a token and layer, on
-average over a causal row half of its length (Kaplan et al. 2020, section 2.1, with the attention term). Backwards the
-gradient of what came in costs as much again for every layer, and the gradient of the numbers as much again where
-they are trained. So full fine-tuning costs three times the forward pass and an adapter on a frozen base about twice;
-gradient checkpointing one forward pass more, but for the head (torch leaves out a layer's last product, too, which is
+Forward, a matrix of n numbers costs 2 n operations per token; attention costs 4 x (tokens seen) x width per token and
+layer, and a causal row sees half of its length on average (Kaplan et al. 2020, section 2.1, with the attention term).
+Backward, the gradient of the inputs costs as much again for every layer, and the gradient of the weights as much again
+if they are trained. So full fine-tuning costs three times the forward pass and an adapter on a frozen base about twice.
+Gradient checkpointing costs one more forward pass without the head (torch also skips a layer's last product, which is
 counted here). Normalisation, activation functions and the optimizer are not counted.
 """
 
@@ -18,19 +18,19 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Matrices:
-    """Numbers in matrices that every token is multiplied with."""
+    """How many numbers are in the matrices that every token is multiplied with."""
 
     frozen: int
     trained: int
     head: int
-    """Of them, those that make logits, of answer tokens alone: not computed again under gradient checkpointing."""
+    """Those that compute logits, for answer tokens only; not recomputed under gradient checkpointing."""
     trains_head: bool
     attention_width: int
     """Width of the queries, summed over layers."""
 
     @classmethod
     def of(cls, model: Any) -> Matrices:
-        """The linear layers of a model: a packed 4-bit weight counts as the numbers it stands for."""
+        """Counts the linear layers of a model; a packed 4-bit weight counts as the numbers in it."""
         frozen = trained = 0
         for module in model.modules():
             if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D":
@@ -48,7 +48,7 @@ class Matrices:
         return cls(frozen, trained, numbers, trains, config.num_hidden_layers * config.num_attention_heads * query)
 
     def read(self, tokens: float, pairs: float) -> float:
-        """Operations to read `tokens` whose attention scores `pairs` of them."""
+        """Operations to read `tokens` with attention over `pairs` of them."""
         return 2 * (self.frozen + self.trained) * tokens + 4 * self.attention_width * pairs
 
     def forward(self, tokens: float, row: float) -> float:

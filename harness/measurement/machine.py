@@ -1,4 +1,4 @@
-"""Where a run was made: device, versions, commit, data, time."""
+"""The environment of a run: device, versions, commit, data hash and times."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def describe_environment(data_sha256: str | None, started: float) -> Environment
 
 
 def device() -> torch.device:
-    """The device of runs: the first GPU if there is one."""
+    """The device of runs: the first GPU, or the CPU without one."""
     import torch
 
     return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def describe_device() -> tuple[str, int]:
-    """The device's name and its memory in bytes; asks the driver, not torch."""
+    """The device's name and its memory in bytes, from the driver rather than torch."""
     if gpu := _first_gpu():
         return gpu
     import psutil
@@ -67,33 +67,33 @@ def describe_device() -> tuple[str, int]:
 
 
 def device_kind() -> str:
-    """The device's name without what differs between two machines of its kind; part of a run's identity."""
+    """The GPU's name, or "cpu" for all CPUs; part of a run's identity."""
     gpu = _first_gpu()
     return gpu[0] if gpu else "cpu"
 
 
 def versions() -> dict[str, str]:
-    """Installed versions of the packages that can change a result."""
-    found = {}
+    """Installed versions of the packages that can affect a run."""
+    installed = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 @functools.cache
 def source_commit() -> tuple[str | None, bool | None]:
-    """The commit that the harness was run from and whether the source differed from it; nulls outside a checkout."""
+    """The commit of the harness and whether the source differs from it; None, None outside a checkout."""
     folder = Path(harness.__file__).resolve().parent
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+            process = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.TimeoutExpired):
             return None
-        return done.stdout.strip() if done.returncode == 0 else None
+        return process.stdout.strip() if process.returncode == 0 else None
 
     commit = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--", str(folder), str(folder.parent / "conf"), str(folder.parent / "tasks"))
@@ -113,7 +113,7 @@ def _first_gpu() -> tuple[str, int] | None:
 
 
 def first_gpu() -> Any:
-    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None if there is no driver to ask."""
+    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None without a driver."""
     import pynvml
 
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
@@ -127,16 +127,16 @@ def first_gpu() -> Any:
 
 
 def _processor() -> str:
-    """Its name, with family and model: a virtual machine may call processors of several generations the same."""
+    """The CPU's name with family and model, since a virtual machine may use one name for several generations."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     first = dict(reversed([[part.strip() for part in line.split(":", 1)] for line in lines if ":" in line]))
     if "model name" not in first:
         return platform.processor() or platform.machine()
-    known = [
-        f"{what} {first[field]}" for what, field in (("family", "cpu family"), ("model", "model")) if field in first
+    details = [
+        f"{label} {first[field]}" for label, field in (("family", "cpu family"), ("model", "model")) if field in first
     ]
-    return first["model name"] + (f" ({', '.join(known)})" if known else "")
+    return first["model name"] + (f" ({', '.join(details)})" if details else "")
 
 
 def _threads() -> int | None:

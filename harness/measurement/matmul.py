@@ -1,11 +1,11 @@
-"""Products of float32 matrices on a CPU: torch's own, or on request by oneDNN, which some processors need.
+"""Products of float32 matrices on a CPU: torch's default, or oneDNN on request, which is faster on some processors.
 
-torch multiplies float32 matrices by MKL, which takes its AVX-512 code on Intel's processors alone: an AMD processor
-that has AVX-512 runs the AVX2 code. oneDNN, which torch ships too and takes for bfloat16 and convolutions, asks the
-processor what it can do. Both compute in float32; sums are rounded in another order. What it brings: docs/speed.md.
+torch multiplies float32 matrices with MKL, which uses its AVX-512 code only on Intel processors: an AMD processor with
+AVX-512 runs the AVX2 code. oneDNN, which torch ships too and uses for bfloat16 and convolutions, checks the processor's
+features. Both compute in float32 but round sums in a different order. The gain: docs/speed.md.
 
-A measuring tool does not change what it measures, so torch is the default; HARNESS_MATMUL asks for something else, and
-the record says by what a run multiplied.
+A measuring tool must not change what it measures, so torch is the default. HARNESS_MATMUL selects another backend, and
+the record names the one that a run used.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _library: Any = None
 
 
 def chosen() -> str:
-    """torch; oneDNN if the variable says so, or says auto and the processor gains from it. Part of a run's identity.
+    """oneDNN if HARNESS_MATMUL is oneDNN, or auto on a processor that gains from it; else torch.
 
-    UserError if the variable says anything else.
+    Part of a run's identity. UserError for any other value.
     """
-    asked = os.environ.get(VARIABLE) or TORCH
-    if asked not in (TORCH, ONEDNN, AUTO):
-        raise UserError(f"{VARIABLE}={asked}: known are {TORCH}, {ONEDNN} and {AUTO}.")
-    if asked == AUTO:
+    value = os.environ.get(VARIABLE) or TORCH
+    if value not in (TORCH, ONEDNN, AUTO):
+        raise UserError(f"{VARIABLE}={value}: expected one of {TORCH}, {ONEDNN}, {AUTO}.")
+    if value == AUTO:
         return ONEDNN if _amd_with_avx512() else TORCH
-    return asked
+    return value
 
 
 def use_chosen() -> None:
-    """Have this process and those forked from it multiply as `chosen` says, gradients included."""
+    """Make this process and its forks multiply with the `chosen` backend, gradients included."""
     global _library
     import torch
 
@@ -51,13 +51,13 @@ def use_chosen() -> None:
         return
     _library = torch.library.Library("aten", "IMPL")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a kernel is replaced is what is meant
+        warnings.simplefilter("ignore")  # torch warns that this replaces a kernel
         _library.impl("mm", mm, "CPU")
         _library.impl("addmm", addmm, "CPU")
 
 
 def in_use() -> str:
-    """Which library this process uses for matrix products."""
+    """The backend that this process uses: torch | oneDNN."""
     return ONEDNN if _library else TORCH
 
 
@@ -93,14 +93,14 @@ def _suits(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 
 def _linear(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """left @ right + bias, as the linear layer that oneDNN knows: its weight is `right` transposed."""
+    """left @ right + bias as oneDNN's linear layer, whose weight is `right` transposed."""
     import torch
 
     return torch.ops.mkldnn._linear_pointwise(left, right.t(), bias, "none", [], "")
 
 
 def _amd_with_avx512() -> bool:
-    """Whether this is the one kind of processor on which MKL is known to hold back."""
+    """Whether this is an AMD processor with AVX-512, on which MKL runs the slower AVX2 code."""
     if platform.machine() != "x86_64" or not PROCESSORS.exists():
         return False
     first = PROCESSORS.read_text().partition("\n\n")[0]

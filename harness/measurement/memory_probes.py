@@ -1,7 +1,4 @@
-"""What the system says while something is measured: resident memory, a GPU's driver, the other processes.
-
-`meter` says what is read when; here is how.
-"""
+"""Readings for `meter`: resident memory, the GPU driver's figures, and the CPU time of other processes."""
 
 from __future__ import annotations
 
@@ -21,17 +18,17 @@ from harness.measurement.readings import Peak
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 _SYSTEM = Path("/proc/stat")
-_OWN = Path("/proc/self/stat")
+_PROCESS = Path("/proc/self/stat")
 _RESET_PEAK = "5"
 _IN_USE_BYTES = 512 * 2**20
 _SWAPPED_BYTES = 16 * 2**20
 _SAMPLE_SECONDS = 0.02
 _CROWDED = 0.05
-"""Share of the CPUs' time that others may have."""
+"""Share of CPU time that other processes may use before a figure counts as contaminated."""
 
 
 class Resident:
-    """Resident memory of a process on Linux; elsewhere the current reading at the end of a phase."""
+    """Peak resident memory of this process on Linux; elsewhere the resident memory at the end of a phase."""
 
     kind = "rss"
     baseline_bytes: int
@@ -41,7 +38,7 @@ class Resident:
         self.begin()
 
     def begin(self) -> None:
-        """Memory that becomes resident from now on counts as the run's."""
+        """Set the baseline: only memory that becomes resident after this call counts."""
         _warm_up()
         give_back()
         self.baseline_bytes = _status("VmRSS")
@@ -58,13 +55,13 @@ class Resident:
         give_back()
 
     def remarks(self) -> dict[str, list[str]]:
-        """What contaminated memory and time, by figure."""
+        """Reasons why memory and time are contaminated."""
         swapped = [f"{self._swapped} bytes of this process were swapped out"] if self._swapped > _SWAPPED_BYTES else []
         return {"memory": swapped, "time": swapped}
 
 
 class Cuda:
-    """A GPU: torch's counters, and the driver's reading sampled while a phase runs."""
+    """Memory of a GPU: torch's counters, and the driver's figures sampled during a phase."""
 
     kind = "cuda"
     baseline_bytes: int | None = None
@@ -72,45 +69,45 @@ class Cuda:
     def __init__(self) -> None:
         self._driver = Driver()
         self._used_at_start = self._driver.used()
-        self._highest = self._own = 0
+        self._device_peak = self._process_peak = 0
         self._slowed: set[str] = set()
         self._stop: threading.Event | None = None
 
     def reset(self) -> None:
         torch.cuda.reset_peak_memory_stats()
-        self._highest = self._own = 0
+        self._device_peak = self._process_peak = 0
         self._stop = threading.Event()
         threading.Thread(target=self._sample, args=(self._stop,), daemon=True).start()
 
     def _sample(self, stop: threading.Event) -> None:
         while not stop.wait(_SAMPLE_SECONDS):
-            self._look()
+            self._read_driver()
 
-    def _look(self) -> None:
-        self._highest = max(self._highest, self._driver.used())
-        self._own = max(self._own, self._driver.used_by(os.getpid()))
+    def _read_driver(self) -> None:
+        self._device_peak = max(self._device_peak, self._driver.used())
+        self._process_peak = max(self._process_peak, self._driver.used_by(os.getpid()))
         self._slowed |= self._driver.slowed()
 
     def peak(self) -> Peak:
         if self._stop is not None:
             self._stop.set()
-        self._look()
+        self._read_driver()
         return Peak(
             allocated=torch.cuda.max_memory_allocated(),
             reserved=torch.cuda.max_memory_reserved(),
-            device=max(0, self._highest - self._used_at_start) if self._highest else None,
-            process=self._own or None,
+            device=max(0, self._device_peak - self._used_at_start) if self._device_peak else None,
+            process=self._process_peak or None,
         )
 
     def begin(self) -> None:
-        """What is in use was read before this process used the device; what it has made ready is let go."""
+        """Free cached memory; the baseline was read at construction, before this process used the GPU."""
         torch.cuda.empty_cache()
 
     def release(self) -> None:
         torch.cuda.empty_cache()
 
     def remarks(self) -> dict[str, list[str]]:
-        """What contaminated memory and time, by figure."""
+        """Reasons why memory and time are contaminated."""
         busy = self._used_at_start > _IN_USE_BYTES
         used = [f"{self._used_at_start} bytes of the GPU were in use at the start"] if busy else []
         slowed = [f"the GPU's clock was slowed down: {', '.join(sorted(self._slowed))}"] if self._slowed else []
@@ -118,7 +115,7 @@ class Cuda:
 
 
 class Driver:
-    """What NVIDIA's driver says of the GPU that is used; nothing if it cannot be asked."""
+    """Figures of NVIDIA's driver for the GPU in use; zero or empty without a driver."""
 
     def __init__(self) -> None:
         import pynvml
@@ -127,7 +124,7 @@ class Driver:
         self._handle = first_gpu()
 
     def used(self) -> int:
-        """Bytes in use on the device, by anybody; what the driver keeps for itself is not among them."""
+        """Bytes in use on the device by all processes, without the driver's reserved memory."""
         if not self._handle:
             return 0
         try:
@@ -136,7 +133,7 @@ class Driver:
             return 0
 
     def used_by(self, process: int) -> int:
-        """Bytes that a process has; 0 if the driver does not say (in a container it may know others' numbers)."""
+        """Bytes in use by a process; 0 if the driver does not list it (process ids may differ in a container)."""
         if not self._handle:
             return 0
         try:
@@ -146,7 +143,7 @@ class Driver:
         return next((int(p.usedGpuMemory or 0) for p in running if p.pid == process), 0)
 
     def slowed(self) -> set[str]:
-        """Why the clock is lower than it could be: heat, hardware, power brake; not the ordinary power limit."""
+        """Why the clock is throttled: heat, hardware, power brake; the ordinary power limit does not count."""
         if not self._handle:
             return set()
         try:
@@ -192,9 +189,9 @@ class Neighbours:
         ended = self._counter()
         if self._began is None or ended is None:
             return
-        busy, own, everything = (after - before for after, before in zip(ended, self._began, strict=True))
-        self._others[phase] += busy - own
-        self._all[phase] += everything
+        busy, this_process, total = (after - before for after, before in zip(ended, self._began, strict=True))
+        self._others[phase] += busy - this_process
+        self._all[phase] += total
 
     def share(self, phase: str) -> float:
         return max(0.0, self._others[phase] / self._all[phase]) if self._all[phase] else 0.0
@@ -209,25 +206,25 @@ def cpu_ticks() -> CpuTicks | None:
     if not _SYSTEM.exists():
         return None
     usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-    busy = everything = 0
+    busy = total = 0
     for line in _SYSTEM.read_text().splitlines():
         name, *counts = line.split()
         if name in usable:
             user, nice, system, idle, iowait, irq, softirq, steal = map(int, counts[:8])
             worked = user + nice + system + irq + softirq + steal
-            busy, everything = busy + worked, everything + worked + idle + iowait
-    own = _OWN.read_text().rpartition(")")[2].split()
-    return CpuTicks(busy, int(own[11]) + int(own[12]), everything)
+            busy, total = busy + worked, total + worked + idle + iowait
+    fields = _PROCESS.read_text().rpartition(")")[2].split()
+    return CpuTicks(busy, int(fields[11]) + int(fields[12]), total)
 
 
 def _warm_up() -> None:
-    """Touch the libraries' code once: pages of a forked process count as resident only when they are touched."""
+    """Run a little library code: pages of a forked process count as resident only once they are touched."""
     weight = torch.ones(64, 64, requires_grad=True)
     torch.nn.functional.silu(weight @ weight).sum().backward()
 
 
 def _status(name: str) -> int:
-    """A figure of /proc/self/status in bytes; psutil's resident memory if there is no /proc."""
+    """A figure of /proc/self/status in bytes; psutil's resident memory without /proc."""
     if not _STATUS.exists():
         import psutil
 

@@ -1,18 +1,18 @@
-"""How memory and time are measured; `memory_probes` reads the device, `cpu_allocator` sets up a CPU.
+"""Measure memory and time; `memory_probes` reads the device, `cpu_allocator` sets up a CPU.
 
-Memory is a peak by phase (load, train, infer: one request at a time; and, apart from the quoted figures, evaluate: the
-batched evaluation). On a GPU: torch's allocated and reserved peaks, and beside them what the
-driver says of the device and, where it knows, of this process; the driver's figure is the headline, since torch sees
-neither the context nor paged optimizers. On a CPU: the process's peak resident memory less what was resident after the
-imports; the kernel's high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak is of its
-phase. Every run is its own process, so a peak is this run's.
+Memory is a peak per phase: load, train, infer (one request at a time) and evaluate (the batched evaluation, which is
+not reported). On a GPU these are torch's allocated and reserved peaks, and the driver's figures for the device and, if
+available, for this process. The driver's figure is the headline, since torch sees neither the CUDA context nor paged
+optimizers. On a CPU it is the process's peak resident memory minus the resident memory after the imports. The kernel's
+high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak belongs to its phase. Every run
+is a separate process, so a peak belongs to its run.
 
-Time is a monotonic clock around work that the device has finished, split by what it was spent on: load, data, tuning,
-training (optimisation steps alone), validation, save, inference, latency, retention, and the rest as other. A time
-comes with its repeats' spread.
+Time is a monotonic clock, read once the device is idle, and divided into load, data, tuning, training (optimisation
+steps only), validation, save, inference, latency, retention and other (the rest). A latency comes with the spread of
+its repeats.
 
-A figure is contaminated, and says so, where something else had the device: a GPU in use at the start or slowed down by
-its driver, other processes on the CPU, memory swapped out, too few repeats.
+A figure is marked as contaminated if something else used the device: a GPU in use at the start or throttled by its
+driver, other processes on the CPU, memory swapped out, too few repeats.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from harness.measurement.readings import Memory, Peak
 from harness.stats import Number
 
 LEAST_REQUESTS = 8
-"""Repeats from which a latency is reported without a remark; 20 are the default."""
+"""A latency with fewer repeats gets a remark; the default is 20 repeats."""
 PARTS = ("load", "data", "tuning", "training", "validation", "save", "inference", "latency", "retention")
 
 
@@ -47,7 +47,7 @@ def now() -> float:
 
 
 class Meter:
-    """Peak memory by phase, how the time was spent, and what contaminated either.
+    """Peak memory by phase, time by part, and what contaminated either, for this process.
 
     >>> meter = Meter()
     >>> with meter.phase("load"): ...
@@ -71,12 +71,12 @@ class Meter:
         self._neighbours = Neighbours(cpu_counter)
 
     def begin(self) -> None:
-        """From here on what the process has is the run's; a GPU's free memory was read when the meter was made."""
+        """Set a CPU's memory baseline; a GPU's was read when the meter was created."""
         gc.collect()
         self._gauge.begin()
 
     def another(self) -> Meter:
-        """A meter that has measured nothing yet, with the same memory taken off: for one trial of several."""
+        """A fresh meter with the same memory baseline, for one of several trials."""
         return Meter(self._gauge, self._clock, self._cpu_counter)
 
     @property
@@ -86,7 +86,7 @@ class Meter:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Measure the peak memory of a block; a phase that is entered several times keeps its highest peak."""
+        """Measure a block's peak memory; a phase that is entered several times keeps its highest peak."""
         self.start()
         try:
             yield
@@ -99,13 +99,13 @@ class Meter:
 
     def stop(self, name: str) -> None:
         self._neighbours.stop(name)
-        peak, kept = self._gauge.peak(), self.peaks.get(name, Peak())
-        parts = {part.name: _most(getattr(kept, part.name), getattr(peak, part.name)) for part in fields(Peak)}
+        peak, previous = self._gauge.peak(), self.peaks.get(name, Peak())
+        parts = {part.name: _highest(getattr(previous, part.name), getattr(peak, part.name)) for part in fields(Peak)}
         self.peaks[name] = Peak(**parts)
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
-        """Count the seconds of a block; blocks must not be nested."""
+        """Add a block's seconds to a part; blocks must not be nested."""
         began = self._clock()
         try:
             yield
@@ -113,33 +113,30 @@ class Meter:
             self.spent[name] += self._clock() - began
 
     def headline(self, phase: str) -> Number | None:
-        """A phase's peak as it is quoted: by the driver on a GPU, resident memory on a CPU; None of none entered."""
+        """A phase's reported peak: the driver's on a GPU, resident memory on a CPU; None if the phase did not run."""
         if (peak := self.peaks.get(phase)) is None:
             return None
         return peak.process or peak.device or peak.reserved or peak.allocated
 
     def settle(self) -> None:
-        """Return freed memory to the system, so that a phase does not start with leftovers of the last one."""
+        """Return freed memory to the system, so that the next phase does not start with it."""
         gc.collect()
         self._gauge.release()
 
     def seconds(self, total: float) -> dict[str, float]:
-        """What the run's seconds were spent on; the parts add up to `total`."""
+        """The run's seconds by part; the parts add up to `total`."""
         parts = {name: self.spent[name] for name in PARTS}
         return {**parts, "other": total - sum(parts.values())}
 
     def contaminated(self) -> dict[str, list[str]]:
-        """What contaminated each figure (memory, training, latency); empty if nothing did."""
+        """Why figures (memory, training, latency) are contaminated; figures without a reason are absent."""
         device = self._gauge.remarks()
-        crowded = {
-            name: self._neighbours.remark(phase) for name, phase in (("training", "train"), ("latency", "infer"))
-        }
-        found = {
+        reasons = {
             "memory": device["memory"],
-            "training": [*device["time"], *crowded["training"]] if "train" in self.peaks else [],
-            "latency": [*device["time"], *crowded["latency"]],
+            "training": [*device["time"], *self._neighbours.remark("train")] if "train" in self.peaks else [],
+            "latency": [*device["time"], *self._neighbours.remark("infer")],
         }
-        return {name: remarks for name, remarks in found.items() if remarks}
+        return {name: remarks for name, remarks in reasons.items() if remarks}
 
     def memory(self) -> Memory:
         """The peaks so far."""
@@ -147,6 +144,6 @@ class Meter:
         return Memory(self.kind, self._gauge.baseline_bytes, load, train, evaluate, infer)
 
 
-def _most(first: Number | None, second: Number | None) -> Number | None:
-    known = [value for value in (first, second) if value is not None]
-    return max(known) if known else None
+def _highest(first: Number | None, second: Number | None) -> Number | None:
+    values = [value for value in (first, second) if value is not None]
+    return max(values) if values else None

@@ -1,4 +1,4 @@
-"""What was read of the machine, as data: peaks of memory, and on what a run was made. Imports no torch."""
+"""Measurements as data: memory peaks and the environment of a run. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from harness.stats import Number
 @final
 @dataclass(frozen=True)
 class Peak:
-    """A phase's highest memory in bytes, by who counted."""
+    """A phase's peak memory in bytes, by source."""
 
     allocated: Number | None = None
-    """Of a GPU torch's tensors; of a CPU what is resident beyond the baseline."""
+    """On a GPU torch's tensors; on a CPU resident memory above the baseline."""
     reserved: Number | None = None
-    """torch's allocator."""
+    """Memory that torch's allocator holds on a GPU."""
     device: Number | None = None
-    """The driver's, of the whole GPU."""
+    """The driver's figure for the whole GPU."""
     process: Number | None = None
-    """The driver's, of this process."""
+    """The driver's figure for this process."""
 
 
 @final
@@ -31,34 +31,34 @@ class Memory:
     kind: str | None = None
     """cuda | rss."""
     baseline_bytes: Number | None = None
-    """Resident after the imports, which is taken off; of a CPU."""
+    """Resident memory after the imports on a CPU, already subtracted from the peaks."""
     load: Peak | None = None
     train: Peak | None = None
     evaluate: Peak | None = None
-    """The batched evaluation, which is not quoted: its size is ours to choose."""
+    """The batched evaluation; not reported, since it depends on the harness's batch size."""
     infer: Peak | None = None
     """One request at a time."""
     contaminated: str | None = None
-    """As records said it before they had a field for it."""
+    """Old records only; new ones list the reasons in a field of the record."""
 
 
 @final
 @dataclass(frozen=True)
 class Environment:
-    """Where a run was made."""
+    """The machine and software of a run."""
 
     device: str | None = None
     device_memory_bytes: int | None = None
     cores: int | None = None
     threads: int | None = None
     matmul: str | None = None
-    """By what float32 matrices were multiplied on a CPU: torch | oneDNN."""
+    """The library that multiplied float32 matrices on a CPU: torch | oneDNN."""
     python: str | None = None
     platform: str | None = None
     packages: dict[str, str] = field(default_factory=dict)
     commit: str | None = None
     dirty: bool | None = None
-    """Whether the source had changes that no commit has."""
+    """Whether the source had uncommitted changes."""
     results_version: int | None = None
     data_sha256: str | None = None
     started_at: str | None = None

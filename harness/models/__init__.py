@@ -1,1 +1,1 @@
-"""The base model."""
+"""The base model: its settings, loading and conversion."""

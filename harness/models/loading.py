@@ -30,10 +30,10 @@ class Base:
 
 
 def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Base:
-    """The model that `settings` name, on the device, in evaluation mode; UserError if it cannot be had."""
+    """The model of `settings` on the device, in evaluation mode; UserError if it cannot be loaded."""
     location, revision = locate(settings)
     tokenizer = load_tokenizer(settings)
-    with _explained(settings):
+    with _loading_errors_explained(settings):
         from transformers import AutoModelForCausalLM
 
         model = AutoModelForCausalLM.from_pretrained(
@@ -44,24 +44,24 @@ def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Bas
             quantization_config=_bitsandbytes(quantization),
             trust_remote_code=False,
         )
-    _answer_as_trained(model)
+    _disable_bf16_repacking(model)
     if quantization:
-        _let_go_of_the_file(model)
+        _detach_from_file(model)
     return Base(model.eval(), tokenizer)
 
 
-def _let_go_of_the_file(model: Any) -> None:
-    """Copy what was not quantised: on a CPU it is a view of the mapped file, all of whose pages would stay resident."""
+def _detach_from_file(model: Any) -> None:
+    """Copy the tensors that were not quantised: on a CPU they are views of the mapped file and keep it resident."""
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.device.type == "cpu" and tensor.is_floating_point():
             tensor.data = tensor.data.clone()
 
 
-def _answer_as_trained(model: Any) -> None:
+def _disable_bf16_repacking(model: Any) -> None:
     """Keep bitsandbytes from repacking 4-bit weights for bfloat16 inference on CPUs that have it.
 
-    It would round the quantisation constants, so a model would answer with other weights than it was trained with, and
-    otherwise on one machine than on the next.
+    Repacking rounds the quantisation constants, so inference would use other weights than training, and results would
+    differ between machines.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -71,7 +71,7 @@ def _answer_as_trained(model: Any) -> None:
 def load_tokenizer(settings: ModelSettings) -> Any:
     """The model's tokenizer alone, with a padding token."""
     location, revision = locate(settings)
-    with _explained(settings):
+    with _loading_errors_explained(settings):
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=False)
@@ -81,7 +81,7 @@ def load_tokenizer(settings: ModelSettings) -> Any:
 
 
 def locate(settings: ModelSettings) -> tuple[str, str | None]:
-    """A folder or hub id, and a revision; converts or makes the model first if needed."""
+    """A folder or a hub id, and a revision; converts or creates the folder on first use."""
     source = settings.source
     if source == "gguf_package":
         return str(converted(settings)), None
@@ -97,26 +97,26 @@ def locate(settings: ModelSettings) -> tuple[str, str | None]:
 
 
 def make_ready(settings: ModelSettings) -> None:
-    """Convert or make a model that needs it, before anything is timed."""
+    """Convert or create the model if needed, before anything is timed."""
     if settings.source in ("gguf_package", "random"):
         locate(settings)
 
 
 def _bitsandbytes(quantization: Mapping[str, Any] | None) -> Any:
-    """transformers' BitsAndBytesConfig; its compute type follows the model's on a CPU, bfloat16 on a GPU."""
+    """transformers' BitsAndBytesConfig; by default it computes in float32 on a CPU and in bfloat16 on a GPU."""
     if not quantization:
         return None
     from transformers import BitsAndBytesConfig
 
     options = dict(quantization)
-    if (compute := options.pop("compute_dtype", None)) is None:
-        compute = "bfloat16" if device().type == "cuda" else "float32"
-    return BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=getattr(torch, compute))
+    if (dtype := options.pop("compute_dtype", None)) is None:
+        dtype = "bfloat16" if device().type == "cuda" else "float32"
+    return BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=getattr(torch, dtype))
 
 
 @contextlib.contextmanager
-def _explained(settings: ModelSettings) -> Iterator[None]:
-    """Turn an unreachable hub or a broken model into a UserError."""
+def _loading_errors_explained(settings: ModelSettings) -> Iterator[None]:
+    """Turn an unreachable hub or an invalid model into a UserError with a remedy."""
     try:
         yield
     except OSError as cause:
@@ -128,7 +128,7 @@ def _explained(settings: ModelSettings) -> Iterator[None]:
 
 
 def outline(settings: ModelSettings) -> Any:
-    """The model without weights, on torch's current device (meta); nothing but a configuration is read."""
+    """The model without its weights, on torch's current device (meta); reads only the configuration."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_config(configuration(settings), dtype=getattr(torch, settings.dtype))
@@ -140,5 +140,5 @@ def configuration(settings: ModelSettings) -> Any:
     if settings.source == "random":
         return shape(settings.shape or {})
     location, revision = locate(settings)
-    with _explained(settings):
+    with _loading_errors_explained(settings):
         return AutoConfig.from_pretrained(location, revision=revision, trust_remote_code=False)

@@ -1,4 +1,4 @@
-"""Which base model a run uses, typed."""
+"""Typed settings of the base model."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which base model, and where it comes from (conf/model/)."""
+    """Which base model, and its source (conf/model/)."""
 
     name: str
     source: Literal["hub", "local", "gguf_package", "random"]
     dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     id: str | None = None
-    """Of the hub: ORG/NAME."""
+    """ORG/NAME on the hub."""
     revision: str | None = None
-    """Of the hub: a branch, tag or commit."""
+    """A branch, tag or commit on the hub."""
     path: str | None = None
     """The folder, if the source is local."""
     package: str | None = None
     """The package that contains the GGUF file."""
     package_version: str | None = None
     shape: Mapping[str, Any] | None = None
-    """Of a model of random weights: the fields of its transformers configuration."""
+    """The fields of the transformers configuration, if the source is random."""
 
     @property
     def is_shape(self) -> bool:

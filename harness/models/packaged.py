@@ -1,4 +1,4 @@
-"""Models that are made on this machine: converted from the bytes of a GGUF package, or of random weights."""
+"""Models that are created on this machine: converted from a GGUF package, or with random weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ _SPECIALS = ("<|im_start|>", "<|im_end|>")
 
 
 def converted(settings: ModelSettings) -> Path:
-    """The folder of a packaged GGUF file's weights as safetensors, converted once."""
+    """The folder with a packaged GGUF file's weights as safetensors, converted on first use."""
     gguf = _packaged_gguf(settings)
-    return made_once(folder_name(settings), lambda folder: _convert(gguf, folder))
+    return _create_once(folder_name(settings), lambda folder: _convert(gguf, folder))
 
 
 def folder_name(settings: ModelSettings) -> str:
-    """Name of a converted model's folder in the cache."""
+    """The name of a converted model's folder in the cache."""
     return f"{settings.name}-{importlib.metadata.version(str(settings.package))}"
 
 
@@ -50,50 +50,50 @@ def _packaged_gguf(settings: ModelSettings) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    """Dequantise a GGUF file into a plain model: transformers refuses to save what it read from GGUF."""
+    """Dequantise a GGUF file into a plain model: transformers refuses to save a model read from GGUF."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     print(f"converting {gguf.name} to safetensors, once", flush=True)
-    with _parsed_once(), contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
-        read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    with _gguf_parsed_once(), contextlib.redirect_stderr(io.StringIO()):  # its progress bar cannot be switched off
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    config = {k: v for k, v in read.config.to_dict().items() if k != "quantization_config"}
+    config = {k: v for k, v in loaded.config.to_dict().items() if k != "quantization_config"}
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(AutoConfig.for_model(**config), dtype=torch.float32)
-    plain.load_state_dict(read.state_dict(), assign=True)
+    plain.load_state_dict(loaded.state_dict(), assign=True)
     plain.tie_weights()
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 @contextlib.contextmanager
-def _parsed_once() -> Iterator[None]:
-    """Keep what transformers asks of a GGUF file: it parses it three times and lists all names for each module."""
+def _gguf_parsed_once() -> Iterator[None]:
+    """Cache the GGUF parser: transformers parses the file three times and lists all names for each module."""
     import gguf
 
-    kept = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
-    for name, made in kept.items():
-        setattr(gguf, name, functools.cache(made))
+    originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    for name, original in originals.items():
+        setattr(gguf, name, functools.cache(original))
     try:
         yield
     finally:
-        for name, made in kept.items():
-            setattr(gguf, name, made)
+        for name, original in originals.items():
+            setattr(gguf, name, original)
 
 
 def shape(shape: Mapping[str, Any]) -> Any:
-    """A transformers configuration from its type and fields; if not given, the vocabulary is the byte-level one."""
+    """A transformers configuration from its type and fields; the default vocabulary is byte-level."""
     from transformers import AutoConfig
 
-    ends = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    return AutoConfig.for_model(**{"vocab_size": len(_vocabulary()), **ends, **shape})
+    special_ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
+    return AutoConfig.for_model(**{"vocab_size": len(_vocabulary()), **special_ids, **shape})
 
 
 def random_weights(settings: ModelSettings) -> Path:
-    """A model of random weights in the shape that is given, with a byte-level tokenizer."""
+    """The folder of a model with random weights in the shape of `settings`, with a byte-level tokenizer."""
     shape = dict(settings.shape or {})
     key = hashlib.sha256(json.dumps([shape, settings.dtype], sort_keys=True).encode()).hexdigest()[:12]
-    return made_once(f"{settings.name}-{key}", lambda folder: _make_random(settings, folder))
+    return _create_once(f"{settings.name}-{key}", lambda folder: _create_random(settings, folder))
 
 
 def _vocabulary() -> dict[str, int]:
@@ -102,7 +102,7 @@ def _vocabulary() -> dict[str, int]:
     return {token: i for i, token in enumerate([*_SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
 
 
-def _make_random(settings: ModelSettings, folder: Path) -> None:
+def _create_random(settings: ModelSettings, folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
@@ -126,13 +126,13 @@ def _make_random(settings: ModelSettings, folder: Path) -> None:
     wrapped.save_pretrained(folder)
 
 
-def made_once(name: str, make: Any) -> Path:
-    """A folder in the cache that appears whole: made under another name, then renamed; two makers wait in line."""
+def _create_once(name: str, create: Callable[[Path], None]) -> Path:
+    """A folder in the cache that appears complete: written under another name, then renamed, under a lock."""
     target = paths.cache() / "models" / name
     if (target / "config.json").exists():
         return target
     with files.lock(target.parent, name):
         if not (target / "config.json").exists():
             with files.draft_folder(target) as draft:
-                make(draft)
+                create(draft)
     return target

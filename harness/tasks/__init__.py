@@ -1,1 +1,1 @@
-"""What is asked, and how an answer is scored."""
+"""The tasks: their rows and documents, and how an answer is scored."""

@@ -1,13 +1,13 @@
-"""A Task: what is asked, and how an answer is judged. A task is a folder.
+"""Load a Task from its folder.
 
-    tasks/ticket_routing/task.yaml            what is asked, how it is scored
+    tasks/ticket_routing/task.yaml            prompt and answer templates, metric
     tasks/ticket_routing/train.jsonl          {"id": "train-17", "text": "The gate controller ...", "label": "harbour"}
-    tasks/ticket_routing/policy.md            the written rules that context=instructed shows
+    tasks/ticket_routing/policy.md            the written rules that context=instructed adds to the prompt
     tasks/handbook_qa/corpus.jsonl            {"id": "p042", "title": "Ferry Ormen", "text": "..."}
 
 Rows may come from a data set on the hub instead (`source:`), or from a local copy of it (`task.source.path=DIR`).
-A task that `revises` another has its training and validation rows, and a test and documents of its own in which the
-facts have changed.
+A task that `revises` another shares its training and validation rows, but has a separate test split and separate
+documents in which the facts have changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from harness.errors import UserError
+from harness.errors import RepeatedId, UserError
 from harness.files import numbered_objects
 from harness.tasks.documents import Passage, read_documents
 from harness.tasks.duplicates import without_copies
@@ -36,17 +36,17 @@ _CORPUS = "corpus.jsonl"
 def load_task(folder: Path, source_path: Path | None = None, source_root: Path | None = None) -> Task:
     """The task in a folder; UserError with file and line if it is malformed.
 
-    `source_path` is a local copy of the rows that the task would take from the hub; `source_root` a folder of such
-    copies, each named as the task's `source: {local: NAME}` says.
+    `source_path` is a local copy of the rows that the task would download from the hub. `source_root` is a folder of
+    such copies, each named by its task's `source: {local: NAME}`.
     """
-    values, definition, homes = _definition(folder)
+    values, definition, folders = _definition(folder)
     if source_path is None and source_root is not None and definition.source:
         source_path = source_root / (definition.source.local or definition.name)
-    raw = _read_rows(homes, definition, source_path)
-    beside = _Beside.read(homes, definition)
+    raw = _read_rows(folders, definition, source_path)
+    files = _TaskFiles.read(folders, definition)
     _refuse_repeated_ids(raw)
     splits = {split: _examples(raw[split], definition) for split in SPLITS}
-    read = {split: len(splits[split]) for split in SPLITS}
+    row_counts = {split: len(splits[split]) for split in SPLITS}
     if definition.leave_out_copies:
         splits = without_copies(splits, question=lambda e: e.query, answer=lambda e: e.answer)
     if not splits["test"]:
@@ -59,33 +59,35 @@ def load_task(folder: Path, source_path: Path | None = None, source_root: Path |
         kind=definition.kind,
         metric=definition.metric,
         max_new_tokens=definition.max_new_tokens,
-        instructions=beside.instructions,
+        instructions=files.instructions,
         splits=splits,
         corpus=corpus,
         training_corpus=tuple(_passage(row) for row in raw["training_corpus"]) if "training_corpus" in raw else corpus,
-        data_sha256=_sha256(values, beside, raw),
-        schema=beside.schema,
-        databases=beside.databases,
-        rules=beside.rules,
+        data_sha256=_sha256(values, files, raw),
+        schema=files.schema,
+        databases=files.databases,
+        rules=files.rules,
         abstains=definition.abstains,
         twin=definition.twin,
-        revises=str(read_definition(homes[-1])["name"]) if len(homes) > 1 else None,
+        revises=str(read_definition(folders[-1])["name"]) if len(folders) > 1 else None,
         predicted=tuple(definition.predicted),
-        left_out={split: read[split] - len(splits[split]) for split in SPLITS if len(splits[split]) < read[split]},
+        left_out={
+            split: count - len(splits[split]) for split, count in row_counts.items() if len(splits[split]) < count
+        },
     )
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row with the place it was read from, for messages: `train.jsonl:17`."""
+    """A row with its file and line for messages: `train.jsonl:17`."""
 
     place: str
     data: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """The files that task.yaml names."""
+class _TaskFiles:
+    """The contents of the files that task.yaml names."""
 
     instructions: str | None
     schema: Mapping[str, Any] | None
@@ -93,11 +95,11 @@ class _Beside:
     rules: tuple[Rule, ...]
 
     @classmethod
-    def read(cls, homes: tuple[Path, ...], definition: TaskDefinition) -> _Beside:
-        instructions = _file(homes, "instructions", definition.instructions)
-        schema = _file(homes, "schema", definition.schema)
-        rules = _file(homes, "rules", definition.rules)
-        scripts = [_find(homes, "database", name) for name in definition.databases]
+    def read(cls, folders: tuple[Path, ...], definition: TaskDefinition) -> _TaskFiles:
+        instructions = _optional_file(folders, "instructions", definition.instructions)
+        schema = _optional_file(folders, "schema", definition.schema)
+        rules = _optional_file(folders, "rules", definition.rules)
+        scripts = [_find_file(folders, "database", name) for name in definition.databases]
         return cls(
             instructions=instructions.read_text(encoding="utf-8").strip() if instructions else None,
             schema=_read_schema(schema) if schema else None,
@@ -107,24 +109,24 @@ class _Beside:
 
 
 def _definition(folder: Path) -> tuple[dict[str, Any], TaskDefinition, tuple[Path, ...]]:
-    """What task.yaml says, as it is and typed, and where its files are: its own folder, then the revised task's."""
+    """task.yaml as raw values and typed, and the folders to look for its files: the task's, then the revised task's."""
     values = read_definition(folder)
-    homes: tuple[Path, ...] = (folder,)
+    folders: tuple[Path, ...] = (folder,)
     if revised := values.get("revises"):
         base, _, others = _definition(folder / str(revised))
-        values, homes = {**base, **values}, (folder, *others)
-    return values, checked(folder / "task.yaml", values), homes
+        values, folders = {**base, **values}, (folder, *others)
+    return values, checked(folder / "task.yaml", values), folders
 
 
-def _file(homes: tuple[Path, ...], field: str, name: str | None) -> Path | None:
-    return _find(homes, field, name) if name else None
+def _optional_file(folders: tuple[Path, ...], field: str, name: str | None) -> Path | None:
+    return _find_file(folders, field, name) if name else None
 
 
-def _find(homes: tuple[Path, ...], field: str, name: str) -> Path:
-    for home in homes:
-        if (home / name).exists():
-            return home / name
-    raise UserError(f"{homes[0] / 'task.yaml'}: {field} {name!r}: no such file beside it.")
+def _find_file(folders: tuple[Path, ...], field: str, name: str) -> Path:
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    raise UserError(f"{folders[0] / 'task.yaml'}: {field} {name!r}: no such file beside it.")
 
 
 def _read_schema(path: Path) -> Mapping[str, Any]:
@@ -137,27 +139,31 @@ def _read_schema(path: Path) -> Mapping[str, Any]:
     return schema
 
 
-def _read_rows(homes: tuple[Path, ...], definition: TaskDefinition, source_path: Path | None) -> dict[str, list[_Row]]:
+def _read_rows(
+    folders: tuple[Path, ...], definition: TaskDefinition, source_path: Path | None
+) -> dict[str, list[_Row]]:
     if source_path is not None and not source_path.is_dir():
         raise UserError(f"task.source.path={source_path}: no such folder.")
     if definition.source and source_path is None:
         if not definition.source.hub or not definition.source.splits:
-            raise UserError(f"{homes[0] / 'task.yaml'}: source without hub and splits: give task.source.path=DIR.")
+            raise UserError(f"{folders[0] / 'task.yaml'}: source without hub and splits: give task.source.path=DIR.")
         return _download(definition.name, definition.source)
-    data = source_path or homes[0]
-    taught = homes[-1] if len(homes) > 1 else data
+    test_folder = source_path or folders[0]
+    train_folder = folders[-1] if len(folders) > 1 else test_folder
     rows = {
-        "train": _read_jsonl(taught / "train.jsonl", required=False),
-        "validation": _read_jsonl(taught / "validation.jsonl", required=False),
-        "test": _read_jsonl(data / "test.jsonl", required=True),
-        "corpus": _read_corpus(data, definition.corpus),
+        "train": _read_jsonl(train_folder / "train.jsonl", required=False),
+        "validation": _read_jsonl(train_folder / "validation.jsonl", required=False),
+        "test": _read_jsonl(test_folder / "test.jsonl", required=True),
+        "corpus": _read_corpus(test_folder, definition.corpus),
     }
-    return rows | ({"training_corpus": _read_corpus(taught, definition.corpus)} if taught != data else {})
+    if train_folder != test_folder:
+        rows["training_corpus"] = _read_corpus(train_folder, definition.corpus)
+    return rows
 
 
-def _read_corpus(data: Path, name: str) -> list[_Row]:
-    """The documents: corpus.jsonl if there is one, or the file or the folder of texts that the task names."""
-    path = data / name
+def _read_corpus(folder: Path, name: str) -> list[_Row]:
+    """The documents: corpus.jsonl if it exists, or the file or folder of texts that the task names."""
+    path = folder / name
     if path.is_dir():
         return [_Row(str(path / row["id"]), row) for row in read_documents(path)]
     if name != _CORPUS and not path.exists():
@@ -166,7 +172,7 @@ def _read_corpus(data: Path, name: str) -> list[_Row]:
 
 
 def read_rows(path: Path) -> list[Mapping[str, Any]]:
-    """The rows of a JSONL file, each with an id; UserError with file and line if one is malformed."""
+    """The rows of a JSONL file, each with an id; UserError with file and line if a row is malformed."""
     return [row.data for row in _read_jsonl(path, required=True)]
 
 
@@ -183,7 +189,7 @@ def _read_jsonl(path: Path, *, required: bool) -> list[_Row]:
 
 
 def _download(name: str, source: Source) -> dict[str, list[_Row]]:
-    """Rows from the hub, through the datasets library, mapped to rows with ids by the source's own fields."""
+    """Rows from the hub, mapped to the task's fields, each with an id."""
     from harness.tasks.hub_dataset import download_rows
 
     rows = download_rows(name, source)
@@ -227,7 +233,7 @@ def _example(row: _Row, definition: TaskDefinition, templates: Mapping[str, Any]
 def _render(template: Any, name: str, row: _Row) -> str:
     try:
         return str(template.render(row.data)).strip()
-    except Exception as cause:  # a template may fail in any way; the row and the field are what a user needs
+    except Exception as cause:  # a template may fail in any way; the user needs the row and the field
         raise UserError(f"{row.place}: the template {name!r} fails: {_one_line(cause)}") from cause
 
 
@@ -236,13 +242,13 @@ def _choices(row: _Row, definition: TaskDefinition, fixed: list[Any]) -> tuple[s
         return ()
     if field := definition.choices_from:
         if field not in row.data:
-            raise UserError(f"{row.place}: no field {field!r}, from which the choices come.")
+            raise UserError(f"{row.place}: no field {field!r}, which `choices_from` names.")
         return _as_strings(row.data[field])
     return tuple(choice if isinstance(choice, str) else _render(choice, "choices", row) for choice in fixed)
 
 
 def _answers(row: _Row, definition: TaskDefinition, answer: str) -> tuple[str, ...]:
-    """All accepted answers: the row's field that `answers_field` names, the taught one always among them."""
+    """All accepted answers: the training target first, then those in the row's `answers_field`."""
     accepted = _as_strings(row.data.get(definition.answers_field, ()))
     return tuple(dict.fromkeys((answer, *accepted)))
 
@@ -259,21 +265,21 @@ def _passage(row: _Row) -> Passage:
 
 
 def _refuse_repeated_ids(raw: Mapping[str, list[_Row]]) -> None:
-    """Ids are unique over all splits, since items are paired by id; corpus ids are their own."""
+    """UserError if an id repeats: items are paired by id over all splits. Corpus ids are checked separately."""
     for parts in (SPLITS, ("corpus",), ("training_corpus",)):
         seen: dict[str, str] = {}
         for row in (row for part in parts for row in raw.get(part, ())):
             if first := seen.get(str(row.data["id"])):
-                raise UserError(f"{row.place}: the id {row.data['id']!r} is already at {first}.")
+                raise RepeatedId(f"{row.place}: the id {row.data['id']!r} is already used at {first}.")
             seen[str(row.data["id"])] = row.place
 
 
-def _sha256(values: Mapping[str, Any], beside: _Beside, raw: Mapping[str, list[_Row]]) -> str:
-    """Content hash that does not depend on where the rows came from."""
-    shown = {name: value for name, value in values.items() if name not in ("source", "twin", "predicted")}
+def _sha256(values: Mapping[str, Any], files: _TaskFiles, raw: Mapping[str, list[_Row]]) -> str:
+    """Content hash; the same whether the rows come from the hub or from a local copy."""
+    fields = {name: value for name, value in values.items() if name not in ("source", "twin", "predicted")}
     rows = {split: [row.data for row in raw[split]] for split in raw}
-    files = [beside.schema, beside.databases, [repr(rule) for rule in beside.rules]]
-    parts = [shown, beside.instructions, rows, *([files] if any(files) else [])]
+    judging = [files.schema, files.databases, [repr(rule) for rule in files.rules]]
+    parts = [fields, files.instructions, rows, *([judging] if any(judging) else [])]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Documents: read from a folder and cut into passages that fit the embedder.
+"""A task's documents: read from a folder and cut into passages short enough for the embedder.
 
 docs/ferries/ormen.md        # Ormen ...      ->  Passage("ferries/ormen.md", "Ormen", "...")
 in_chunks(passages, tokenizer, tokens=200, overlap=40)     ->  "ferries/ormen.md#1", "ferries/ormen.md#2", ...
@@ -21,7 +21,7 @@ _PART = "#"
 
 @dataclass(frozen=True)
 class Passage:
-    """A text that can be found and shown."""
+    """A text to retrieve and to show in a prompt."""
 
     id: str
     title: str
@@ -29,23 +29,23 @@ class Passage:
 
     @property
     def document(self) -> str:
-        """The id of the document that a chunk was cut from; a whole document's own."""
+        """The id of the document that this passage was cut from; the passage's id if it is a whole document."""
         return document_of(self.id)
 
     @property
     def shown(self) -> str:
-        """Title and text, as a prompt shows them and as they are searched."""
+        """Title and text, as they are indexed and as they appear in a prompt."""
         return f"{self.title}: {self.text}" if self.title else self.text
 
 
 def document_of(id: str) -> str:
-    """The id of the document that a passage was cut from; a whole document's own."""
-    name, cut, number = id.rpartition(_PART)
-    return name if cut and number.isdigit() else id
+    """The id of the document that a passage was cut from; the same id if the passage is a whole document."""
+    name, separator, number = id.rpartition(_PART)
+    return name if separator and number.isdigit() else id
 
 
 def read_documents(folder: Path) -> list[dict[str, str]]:
-    """Every text and Markdown file below a folder as a corpus row: its path the id, its first heading the title."""
+    """Every text and Markdown file below a folder as a corpus row: its path is the id, its first heading the title."""
     rows = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in _TEXTS and path.is_file():
@@ -64,19 +64,19 @@ def read_documents(folder: Path) -> list[dict[str, str]]:
 
 
 def in_chunks(passages: Sequence[Passage], tokenizer: Any, tokens: int, overlap: int) -> Iterator[Passage]:
-    """Passages of at most `tokens` tokens of the embedder, each beginning `overlap` tokens before the last one's end.
+    """Passages of at most `tokens` embedder tokens; each starts `overlap` tokens before the end of the previous one.
 
-    tokenizer: a fast Hugging Face tokenizer, whose offsets say where in the text a token stands.
+    tokenizer: a fast Hugging Face tokenizer, since slow ones have no offset mapping.
     """
     if not 0 <= overlap < tokens:
         raise UserError(f"context.chunk.overlap={overlap}: expected 0 or more and less than chunk.tokens={tokens}.")
     for passage in passages:
-        places = tokenizer(passage.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        if len(places) <= tokens:
+        offsets = tokenizer(passage.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) <= tokens:
             yield passage
             continue
-        starts = range(0, max(1, len(places) - overlap), tokens - overlap)
+        starts = range(0, max(1, len(offsets) - overlap), tokens - overlap)
         for number, start in enumerate(starts, start=1):
-            last = min(start + tokens, len(places)) - 1
-            text = passage.text[places[start][0] : places[last][1]]
+            last = min(start + tokens, len(offsets)) - 1
+            text = passage.text[offsets[start][0] : offsets[last][1]]
             yield Passage(f"{passage.id}{_PART}{number}", passage.title, text)

@@ -1,6 +1,6 @@
-"""When two questions are the same question, and rows without those that are also in a later split.
+"""Near-duplicate questions, and how to drop rows that a later split repeats.
 
-A row of training that stands in test, with a word or two changed, turns remembering into quality.
+If a training row is also in test, with a word or two changed, memorising it looks like quality.
 """
 
 from __future__ import annotations
@@ -11,57 +11,59 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 SAME = 0.8
-"""Ratio of equal tokens in sequence from which two questions with one answer are called the same."""
+"""Two questions with the same answer count as duplicates if `alike` is at least this."""
 Row = TypeVar("Row")
 
 
-def alike(one: str, two: str) -> float:
+def alike(first: str, second: str) -> float:
     """The share of tokens that two texts have in common in sequence (Ratcliff and Obershelp)."""
-    return difflib.SequenceMatcher(None, one.lower().split(), two.lower().split(), autojunk=False).ratio()
+    return difflib.SequenceMatcher(None, first.lower().split(), second.lower().split(), autojunk=False).ratio()
 
 
 def without_frame(texts: Sequence[str]) -> list[str]:
-    """Texts without the words that all of them begin and end with: what a template adds makes nothing alike."""
+    """Texts without the words that all of them begin and end with, so that a shared template does not count."""
     words = [text.split() for text in texts]
-    front = _shared(words)
-    back = _shared([own[front:][::-1] for own in words])
-    return [" ".join(own[front : len(own) - back]) or text for own, text in zip(words, texts, strict=True)]
+    front = _shared_prefix_length(words)
+    back = _shared_prefix_length([tokens[front:][::-1] for tokens in words])
+    return [" ".join(tokens[front : len(tokens) - back]) or text for tokens, text in zip(words, texts, strict=True)]
 
 
 def without_copies(
     splits: Mapping[str, Sequence[Row]], question: Callable[[Row], str], answer: Callable[[Row], str]
 ) -> dict[str, tuple[Row, ...]]:
-    """Each split without the rows whose question and answer are in a later one: a test item stays, its copies go."""
-    placed = [(place, row) for place, split in enumerate(splits) for row in splits[split]]
-    asked = [text.lower().split() for text in without_frame([question(row) for _, row in placed])] if placed else []
+    """Each split without the rows whose question and answer a later split repeats: test items stay, copies go."""
+    numbered = [(number, row) for number, split in enumerate(splits) for row in splits[split]]
+    texts = without_frame([question(row) for _, row in numbered]) if numbered else []
+    questions = [text.lower().split() for text in texts]
     by_answer: dict[str, list[int]] = defaultdict(list)
-    for number, (_, row) in enumerate(placed):
-        by_answer[answer(row)].append(number)
-    bags = [Counter(words) for words in asked]
+    for index, (_, row) in enumerate(numbered):
+        by_answer[answer(row)].append(index)
+    counts = [Counter(words) for words in questions]
 
-    def stands_later(number: int) -> bool:
+    def is_repeated_later(index: int) -> bool:
+        split, row = numbered[index]
         return any(
-            placed[other][0] > placed[number][0] and _same(asked[number], asked[other], bags[number], bags[other])
-            for other in by_answer[answer(placed[number][1])]
+            numbered[other][0] > split and _same(questions[index], questions[other], counts[index], counts[other])
+            for other in by_answer[answer(row)]
         )
 
     kept: dict[str, list[Row]] = {split: [] for split in splits}
     names = list(splits)
-    for number, (place, row) in enumerate(placed):
-        if not stands_later(number):
-            kept[names[place]].append(row)
+    for index, (split, row) in enumerate(numbered):
+        if not is_repeated_later(index):
+            kept[names[split]].append(row)
     return {split: tuple(rows) for split, rows in kept.items()}
 
 
-def _same(one: list[str], two: list[str], bag_one: Counter[str], bag_two: Counter[str]) -> bool:
-    """`alike` of at least SAME, after two cheap upper bounds of it."""
-    total = len(one) + len(two)
-    if 2 * min(len(one), len(two)) < SAME * total or 2 * (bag_one & bag_two).total() < SAME * total:
+def _same(first: list[str], second: list[str], first_counts: Counter[str], second_counts: Counter[str]) -> bool:
+    """Whether `alike` is at least SAME; two cheap upper bounds come first."""
+    total = len(first) + len(second)
+    if 2 * min(len(first), len(second)) < SAME * total or 2 * (first_counts & second_counts).total() < SAME * total:
         return False
-    return difflib.SequenceMatcher(None, one, two, autojunk=False).ratio() >= SAME
+    return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio() >= SAME
 
 
-def _shared(sequences: Sequence[Sequence[str]]) -> int:
+def _shared_prefix_length(sequences: Sequence[Sequence[str]]) -> int:
     """How many first words all sequences share."""
     first, last = min(map(list, sequences)), max(map(list, sequences))
     return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))

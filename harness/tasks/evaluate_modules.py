@@ -1,9 +1,9 @@
-"""The harness's metrics as modules of the `evaluate` library, for people who use that.
+"""The harness's metrics as modules of the `evaluate` library.
 
 >>> as_module("token_f1").compute(predictions=["the Ormen ferry"], references=[["Ormen"]])
 {'token_f1': 0.666...}
 
-Not imported by anything else here: `import evaluate` loads torch.
+The harness itself must not import this module: `import evaluate` loads torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.tasks.metrics import METRICS
 def as_module(name: str) -> Any:
     """An `evaluate.Metric` whose `compute` is the mean of a metric over items; UserError for an unknown name."""
     if name not in METRICS:
-        raise UserError(f"There is no metric {name!r}; known are {', '.join(METRICS)}.")
+        raise UserError(f"There is no metric {name!r}; expected one of {', '.join(METRICS)}.")
     return _Module(config_name=name)
 
 

@@ -1,9 +1,9 @@
-"""How one answer is judged: pure functions from a completion and the accepted answers to a number in [0, 1].
+"""Metrics of one answer: pure functions from a completion and the accepted answers to a number in [0, 1].
 
 >>> token_f1("the Ormen ferry", ["Ormen"])
 0.666...
 
-Metrics that need more than the accepted answers (a schema, a database, a house's rules) are put together in scoring.py.
+Metrics that need more than the accepted answers (a schema, a database, reply rules) are in scoring.py.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def normalise(text: str) -> str:
 
 
 def unfenced(text: str) -> str:
-    """The text without the Markdown fence that chat models put around code; one fence, around everything."""
+    """The text without the Markdown fence that chat models put around code, if one fence encloses everything."""
     stripped = text.strip()
     fenced = _FENCE.match(stripped)
     return fenced[1].strip() if fenced else stripped
 
 
 def accuracy(completion: str, answers: Sequence[str]) -> float:
-    """1 if the completion equals an answer, apart from outer white space."""
+    """1 if the completion, stripped of outer white space, is one of the answers."""
     return float(completion.strip() in answers)
 
 
@@ -50,15 +50,15 @@ def token_f1(completion: str, answers: Sequence[str]) -> float:
 
 
 def contains(completion: str, answers: Sequence[str]) -> float:
-    """1 if a completion of at most 2 x gold + 5 tokens contains an answer: an answer, not a list of guesses."""
+    """1 if the completion contains an answer and has at most 2 x gold + 5 tokens, so a list of guesses scores 0."""
     tokens = normalise(completion).split()
     return float(any(_within(tokens, normalise(answer).split()) for answer in answers))
 
 
 def number_match(completion: str, answers: Sequence[str]) -> float:
-    """1 if the last number of the completion equals the number of an answer."""
-    found = _last_number(completion)
-    return float(found is not None and any(found == _last_number(answer) for answer in answers))
+    """1 if the last number of the completion equals the last number of an answer."""
+    number = _last_number(completion)
+    return float(number is not None and any(number == _last_number(answer) for answer in answers))
 
 
 def chrf(completion: str, answers: Sequence[str]) -> float:
@@ -69,7 +69,7 @@ def chrf(completion: str, answers: Sequence[str]) -> float:
 
 
 def bleu(completion: str, answers: Sequence[str]) -> float:
-    """Sentence BLEU with effective order (sacrebleu) against all answers: per item, so that items can be paired."""
+    """Sentence BLEU with effective order (sacrebleu) against all answers; per item, so that items can be paired."""
     import sacrebleu
 
     return float(sacrebleu.sentence_bleu(completion, list(answers)).score) / 100
@@ -77,20 +77,20 @@ def bleu(completion: str, answers: Sequence[str]) -> float:
 
 def rouge_l(completion: str, answers: Sequence[str]) -> float:
     """ROUGE-L (Lin 2004): F1 of the longest common subsequence of words, the best over the answers."""
-    said = _WORD.findall(completion.lower())
-    return max(_rouge_l(said, _WORD.findall(answer.lower())) for answer in answers)
+    words = _WORD.findall(completion.lower())
+    return max(_rouge_l(words, _WORD.findall(answer.lower())) for answer in answers)
 
 
 def field_f1(completion: str, answers: Sequence[str]) -> float:
     """F1 over the fields of a JSON object; 0 if the completion is not JSON.
 
-    A field is a path and a value: numbers compare as numbers, texts but for outer white space; elements of a list
+    A field is a path and a value. Numbers compare as numbers, texts without outer white space. Elements of a list
     have the list's path, so their order does not count.
     """
-    said = parse_json(completion)
-    if said is None:
+    parsed = parse_json(completion)
+    if parsed is None:
         return 0.0
-    return max(_f1(list(_leaves(said)), list(_leaves(json.loads(answer)))) for answer in answers)
+    return max(_f1(list(_leaves(parsed)), list(_leaves(json.loads(answer)))) for answer in answers)
 
 
 def exact_json(completion: str, answers: Sequence[str]) -> float:
@@ -99,7 +99,7 @@ def exact_json(completion: str, answers: Sequence[str]) -> float:
 
 
 def parse_json(completion: str) -> Any | None:
-    """The object or list that a completion is, in a Markdown fence or bare; None if it is neither."""
+    """The JSON object or list in a completion, with or without a Markdown fence; None if it is neither."""
     try:
         parsed = json.loads(unfenced(completion))
     except (json.JSONDecodeError, RecursionError):
@@ -108,7 +108,7 @@ def parse_json(completion: str) -> Any | None:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and value of everything in a JSON value that has no parts."""
+    """Path and value of every scalar in a JSON value."""
     if isinstance(value, dict):
         for name, part in value.items():
             yield from _leaves(part, f"{path}.{name}")
@@ -120,7 +120,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _comparable(value: Any) -> tuple[str, Any]:
-    """A JSON scalar with its kind, since Python takes True for 1."""
+    """A JSON scalar with its kind, since True == 1 in Python."""
     if isinstance(value, bool) or value is None:
         return "literal", value
     if isinstance(value, int | float):
@@ -135,15 +135,15 @@ def _f1(predicted: Sequence[Any], gold: Sequence[Any]) -> float:
     return 2 * shared / (len(predicted) + len(gold))
 
 
-def _rouge_l(said: Sequence[str], gold: Sequence[str]) -> float:
-    if not said or not gold:
-        return float(said == gold)
+def _rouge_l(predicted: Sequence[str], gold: Sequence[str]) -> float:
+    if not predicted or not gold:
+        return float(predicted == gold)
     row = [0] * (len(gold) + 1)
-    for word in said:
+    for word in predicted:
         before = 0
         for i, other in enumerate(gold, start=1):
             before, row[i] = row[i], before + 1 if word == other else max(row[i], row[i - 1])
-    return 2 * row[-1] / (len(said) + len(gold))
+    return 2 * row[-1] / (len(predicted) + len(gold))
 
 
 def _within(tokens: Sequence[str], gold: Sequence[str]) -> bool:
@@ -153,8 +153,8 @@ def _within(tokens: Sequence[str], gold: Sequence[str]) -> bool:
 
 
 def _last_number(text: str) -> float | None:
-    found = _NUMBER.findall(text)
-    return float(found[-1].replace(",", "")) if found else None
+    numbers = _NUMBER.findall(text)
+    return float(numbers[-1].replace(",", "")) if numbers else None
 
 
 FROM_ANSWERS: dict[str, tuple[str, ...]] = {
@@ -162,7 +162,7 @@ FROM_ANSWERS: dict[str, tuple[str, ...]] = {
     "text": ("token_f1", "exact_match", "contains", "chrf", "rouge_l", "bleu"),
     "number": ("number_match",),
 }
-"""What is measured for kinds of task whose answers are judged by the accepted answers alone."""
+"""The metrics of the kinds of task that need only the accepted answers."""
 METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "accuracy": accuracy,
     "exact_match": exact_match,
@@ -175,10 +175,10 @@ METRICS: dict[str, Callable[[str, Sequence[str]], float]] = {
     "field_f1": field_f1,
     "exact_json": exact_json,
 }
-"""Every metric that needs nothing but the accepted answers, by its name in records."""
+"""Every metric that needs only the accepted answers, by its name in records."""
 HIGHER_IS_BETTER: dict[str, bool] = {
     **dict.fromkeys(METRICS, True),
     **dict.fromkeys(("valid_json", "execution_accuracy", "valid_sql", "rules_kept", "all_rules_kept"), True),
     **dict.fromkeys(("unsupported_answer", "needlessly_abstained", "outdated"), False),
 }
-"""Every metric of a record that has a direction, and which it is; of others nothing is assumed."""
+"""Whether higher is better, for every metric of a record that has a direction; other metrics have none."""

@@ -1,7 +1,7 @@
-"""Rules for a reply, as data: when each applies, and what the text must or must not contain.
+"""Rules for a reply, as data: each has a condition and a text that the reply must, or must not, contain.
 
 - name: disclaimer
-  about: Whoever asks about a return is told the fourteen days, word for word.
+  about: A reply about a return states the fourteen days, word for word.
   when: topic == "return"                # a Jinja expression over the row; absent: always
   matches: "within fourteen days"        # or `lacks:` a regular expression, or `most_words:` a number
 """
@@ -26,7 +26,7 @@ _CHECKS = ("matches", "lacks", "most_words")
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule; `value` is the pattern, itself a template over the row, or the number of words."""
+    """One rule; `value` is the pattern (a template over the row) or the number of words."""
 
     name: str
     about: str
@@ -39,13 +39,13 @@ class Rule:
         return self.when is None or bool(expression(self.when)(**row))
 
     def kept(self, text: str, row: Mapping[str, Any]) -> bool:
-        """Whether a text keeps the rule; an empty text keeps none."""
+        """Whether a text keeps the rule; an empty text keeps no rule."""
         if not text.strip():
             return False
-        wanted = template(self.value).render(row)
+        value = template(self.value).render(row)
         if self.check == "most_words":
-            return len(text.split()) <= int(wanted)
-        return bool(re.search(wanted, text)) == (self.check == "matches")
+            return len(text.split()) <= int(value)
+        return bool(re.search(value, text)) == (self.check == "matches")
 
 
 def read_rules(path: Path) -> tuple[Rule, ...]:
@@ -53,11 +53,14 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     raw = read_yaml(path)
     if not isinstance(raw, list) or not raw:
         raise UserError(f"{path}: expected a list of rules.")
-    return tuple(as_rule(part, f"{path}: rule {_named(part, number)}") for number, part in enumerate(raw, start=1))
+    return tuple(
+        as_rule(rule, f"{path}: rule {rule.get('name', number) if isinstance(rule, dict) else number}")
+        for number, rule in enumerate(raw, start=1)
+    )
 
 
 def judge_rules(rules: Sequence[Rule], text: str, row: Mapping[str, Any]) -> dict[str, float]:
-    """The share of the rules that apply and are kept, whether all are, and each rule's own verdict."""
+    """The share of applicable rules that a text keeps, whether it keeps all, and the verdict on each."""
     verdicts = {rule.name: float(rule.kept(text, row)) for rule in rules if rule.applies(row)}
     share = sum(verdicts.values()) / len(verdicts) if verdicts else 1.0
     return {
@@ -67,12 +70,8 @@ def judge_rules(rules: Sequence[Rule], text: str, row: Mapping[str, Any]) -> dic
     }
 
 
-def _named(part: Any, number: int) -> str:
-    return str(part.get("name", number)) if isinstance(part, dict) else str(number)
-
-
-class _Written(msgspec.Struct, forbid_unknown_fields=True):
-    """A rule as it is written."""
+class _RuleFields(msgspec.Struct, forbid_unknown_fields=True):
+    """A rule as in the file."""
 
     name: str
     about: str = ""
@@ -82,14 +81,14 @@ class _Written(msgspec.Struct, forbid_unknown_fields=True):
     most_words: int | str | None = None
 
 
-def as_rule(part: Any, place: str) -> Rule:
-    """One rule from its data; UserError with the place where it is malformed."""
-    written = typed(part, _Written, f"{place}: ")
-    given = [(check, value) for check in _CHECKS if (value := getattr(written, check)) is not None]
-    if len(given) != 1:
+def as_rule(data: Any, place: str) -> Rule:
+    """One rule from its data; UserError that starts with `place` if it is malformed."""
+    fields = typed(data, _RuleFields, f"{place}: ")
+    checks = [(check, value) for check in _CHECKS if (value := getattr(fields, check)) is not None]
+    if len(checks) != 1:
         raise UserError(f"{place}: expected exactly one of {', '.join(_CHECKS)}.")
-    ((check, value),) = given
-    rule = Rule(written.name, written.about, written.when, check, str(value))
+    ((check, value),) = checks
+    rule = Rule(fields.name, fields.about, fields.when, check, str(value))
     try:
         template(rule.value)
         if rule.when is not None:

@@ -1,9 +1,9 @@
-"""How a task judges a completion: every metric of its kind, from the text and the row.
+"""Score a completion: every metric of the task's kind, from the text and the row.
 
     judge = scorer(task)
     judge("Answer: Ormen", example)      # {"token_f1": 0.67, "exact_match": 0.0, "contains": 1.0, ...}
 
-A choice is judged by likelihood (inference/choices.py); everything else is text, judged here.
+Choices are judged by likelihood (inference/choices.py), all other kinds by their text, here.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ Judge = Callable[[str, Example], dict[str, float]]
 
 
 def scorer(task: Task) -> Judge:
-    """The judge of a task's completions; metrics that a row does not have are absent."""
+    """The function that scores a task's completions; it omits metrics that do not apply to a row."""
     if task.kind == "json":
         return _json_judge(task)
     if task.kind == "sql":
         return _sql_judge(task)
-    named = [METRICS[name] for name in FROM_ANSWERS[task.kind]]
+    metrics = [METRICS[name] for name in FROM_ANSWERS[task.kind]]
 
     def judge(completion: str, example: Example) -> dict[str, float]:
-        found = {metric.__name__: metric(completion, example.answers) for metric in named}
+        scores = {metric.__name__: metric(completion, example.answers) for metric in metrics}
         if task.rules:
-            found |= judge_rules(task.rules, completion, example.row)
+            scores |= judge_rules(task.rules, completion, example.row)
         if task.abstains:
-            found |= _abstention(completion, example, task.abstains, found)
+            scores |= _abstention(completion, example, task.abstains, scores)
         if example.outdated:
-            found["outdated"] = _outdated(completion, example)
-        return found
+            scores["outdated"] = _outdated(completion, example)
+        return scores
 
     return judge
 
@@ -68,17 +68,17 @@ def _sql_judge(task: Task) -> Judge:
     return judge
 
 
-def _abstention(completion: str, example: Example, phrase: str, found: dict[str, float]) -> dict[str, float]:
-    """What a task that knows unanswerable questions adds: an answer to one of them is unsupported, whatever it says.
+def _abstention(completion: str, example: Example, phrase: str, scores: dict[str, float]) -> dict[str, float]:
+    """The scores that change in a task with unanswerable questions; `phrase` is the answer that abstains.
 
-    As in SQuAD 2.0 (Rajpurkar et al. 2018) an unanswerable question scores 1 for abstaining and 0 for anything else.
+    As in SQuAD 2.0 (Rajpurkar et al. 2018) an unanswerable question scores 1 for abstaining and 0 for any answer.
     """
     abstained = bool(contains(completion, [phrase]))
     if normalise(phrase) not in {normalise(answer) for answer in example.answers}:
         return {"needlessly_abstained": float(abstained)}
-    return {**dict.fromkeys(found, float(abstained)), "unsupported_answer": float(not abstained)}
+    return {**dict.fromkeys(scores, float(abstained)), "unsupported_answer": float(not abstained)}
 
 
 def _outdated(completion: str, example: Example) -> float:
-    """1 if the completion holds the answer that was right before the facts changed, and not the one that is."""
+    """1 if the completion contains the answer from before the facts changed and not the current one."""
     return float(bool(contains(completion, example.outdated)) and not contains(completion, example.answers))

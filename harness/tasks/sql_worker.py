@@ -1,6 +1,6 @@
-"""The process that runs a model's SQL. sql.py starts it with two databases, the second with its rows reversed.
+"""The process that runs SQL a model wrote. sql.py starts it with two databases, the second with its rows reversed.
 
-Knows only the standard library. Reads one JSON line a query, {"query": ..., "reversed": false, "seconds": 2.0,
+Imports only the standard library. Reads one JSON line a query, {"query": ..., "reversed": false, "seconds": 2.0,
 "rows": 1000}, and answers with one line: {"rows": [[...], ...]} or {"error": "..."}.
 """
 
@@ -17,20 +17,21 @@ FORBIDDEN_FUNCTIONS = {"load_extension", "readfile", "writefile", "edit", "fts3_
 MEMORY = 512 * 2**20
 LONGEST_VALUE = 10**6
 LONGEST_QUERY = 10**5
-STEPS = 1000  # of SQLite's virtual machine, between two looks at the clock
+STEPS = 1000  # of SQLite's virtual machine between two checks of the deadline
 
 
-def main(path: str, turned: str) -> None:
+def main(path: str, reversed_path: str) -> None:
     confine()
-    straight, reverse = connect(path), connect(turned)
+    forward, backward = connect(path), connect(reversed_path)
     for line in sys.stdin:
-        asked = json.loads(line)
-        answer = run(reverse if asked["reversed"] else straight, asked["query"], asked["seconds"], asked["rows"])
+        request = json.loads(line)
+        connection = backward if request["reversed"] else forward
+        answer = run(connection, request["query"], request["seconds"], request["rows"])
         print(json.dumps(answer), flush=True)
 
 
 def confine() -> None:
-    """Limit memory and forbid files, in case the authorizer misses something."""
+    """Forbid writing files and limit memory, in case the authorizer misses something."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     for limit, value in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_CORE, 0)):
         with contextlib.suppress(ValueError, OSError):
@@ -38,7 +39,7 @@ def confine() -> None:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Read-only, without schema functions, with an authorizer and limits."""
+    """A read-only connection without schema functions, with an authorizer and limits."""
     connection = sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True, isolation_level=None)
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA temp_store = MEMORY")

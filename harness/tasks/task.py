@@ -1,4 +1,4 @@
-"""A Task: items to answer, documents to read, and how an answer is judged."""
+"""A Task: items to answer, documents to read, and how an answer is scored."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ class Example:
     prompt: str
     """The question as the model reads it, without context."""
     answer: str
-    """What training teaches."""
+    """The training target."""
     answers: tuple[str, ...]
-    """Every text that counts as right."""
+    """All accepted answers."""
     choices: tuple[str, ...]
-    """The texts to choose from; empty if the kind is not choice."""
+    """The texts to choose from; empty unless the task's kind is choice."""
     query: str
-    """What retrieval searches for."""
+    """The retrieval query."""
     evidence: tuple[str, ...]
     """Ids of the gold passages."""
     slice: str | None
     cluster: str | None
     outdated: tuple[str, ...] = ()
-    """What was right before the facts changed."""
+    """Answers that were right before the facts changed."""
     row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """The row as it was read, for rules that look at it."""
+    """The row as read, for rules that depend on its fields."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task with its rows; `splits` has train, validation and test, of which train may be empty."""
+    """A task with its rows; `splits` has train (possibly empty), validation and test."""
 
     name: str
     about: str
@@ -52,29 +52,28 @@ class Task:
     splits: Mapping[str, tuple[Example, ...]]
     corpus: tuple[Passage, ...]
     training_corpus: tuple[Passage, ...]
-    """The documents as they were when the training rows were written; the same unless the task revises another."""
+    """The documents at the time of the training rows; differs from `corpus` only if the task revises another."""
     data_sha256: str
-    """Of the definition, the files beside it, all rows and the corpus, as read."""
+    """Hash of the definition, the files it names, all rows and the corpus, as read."""
     schema: Mapping[str, Any] | None = None
     """JSON Schema of an answer (kind json)."""
     databases: Mapping[str, str] = field(default_factory=dict)
-    """SQL scripts by name, on each of which a query must be right (kind sql)."""
+    """SQL scripts by name; a query must be right on all of them (kind sql)."""
     rules: tuple[Rule, ...] = ()
-    """What a reply must keep (kind text)."""
+    """The rules that a reply must keep (kind text)."""
     abstains: str | None = None
-    """What to answer if the documents do not say."""
+    """The answer to give if the documents do not contain one."""
     twin: str | None = None
-    """The public task that asks the same of a method."""
+    """The public task that tests the same ability."""
     revises: str | None = None
-    """The task whose training and validation rows these are; the same rows are drawn, so the same weights serve
-    both."""
+    """The task that the training and validation rows come from. Both tasks draw the same rows and share weights."""
     predicted: tuple[str, ...] = ()
-    """Of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"."""
+    """Predicted orders of methods, written before any run: chains such as "lora > few_shot >= zero_shot"."""
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """How many rows of a split are not used since a later split asks the same."""
+    """How many rows of each split were dropped because a later split repeats them."""
 
     def take(self, split: str, most: int | None, seed: int = 0) -> tuple[Example, ...]:
-        """At most `most` rows of a split: a seeded sample, the smaller of two sizes a part of the larger."""
+        """A seeded sample of at most `most` rows of a split; smaller samples are subsets of larger ones."""
         rows = list(self.splits[split])
         if most is None or most >= len(rows):
             return tuple(rows)

@@ -1,4 +1,4 @@
-"""What task.yaml may say, as one type: its fields, what each may be, and what a kind of task needs."""
+"""The schema of task.yaml: its fields, their types, and the fields that each kind of task needs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ BY_KIND: dict[str, tuple[str, ...]] = {
     "json": ("field_f1", "exact_json", "valid_json"),
     "sql": ("execution_accuracy", "valid_sql"),
 }
-"""What each kind of task may have as its primary metric."""
-Ours = Literal["train", "validation", "test", "all"]
+"""The metrics that each kind of task may have as its primary one."""
+SplitName = Literal["train", "validation", "test", "all"]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class HoldOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One of every so many training rows becomes validation."""
+    """Every `every`-th training row moves to validation."""
 
     every: Annotated[int, msgspec.Meta(ge=2)]
 
 
 class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the one split that the hub has is cut: shares, by the hash of a field."""
+    """Divide a single hub split by the hash of field `by`, into these shares."""
 
     by: str
     train: Share
@@ -40,34 +40,34 @@ class Cut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row for each value of a field; what the others say is collected in lists."""
+    """Merge the rows with the same value of `by` into one; the `collect` fields become lists."""
 
     by: str
     collect: dict[str, str]
-    """Our field: the hub's."""
+    """New field: the hub's field."""
     splits: list[str]
 
 
 class CorpusFields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields whose distinct values become the documents."""
+    """The hub fields whose distinct values become the documents."""
 
     text: str
     title: str = ""
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Rows of a data set on the hub (`harness.tasks.hub_dataset`)."""
+    """A data set on the hub that the rows come from (`harness.tasks.hub_dataset`)."""
 
     hub: str | None = None
-    """Its id; None if there are only local copies."""
+    """The data set's id; None if it exists only as local copies."""
     config: str | None = None
     revision: str | None = None
     local: str | None = None
     """The name of its folder among local copies."""
-    splits: dict[Ours, str] = {}
-    """Ours: the hub's."""
+    splits: dict[SplitName, str] = {}
+    """The task's split: the hub's split."""
     fields: dict[str, str] = {}
-    """A field of ours from an expression over the hub's row."""
+    """The task's field: an expression over the hub's row."""
     corpus: CorpusFields | None = None
     hold_out: HoldOut | None = None
     group: Group | None = None
@@ -75,53 +75,53 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The fields of task.yaml. A template is Jinja over a row."""
+    """The fields of task.yaml. Templates are Jinja over a row."""
 
     name: str
     about: str = ""
     probes: str = ""
-    """The axis: behaviour | knowledge | format | ..."""
+    """The ability that the task tests: behaviour | knowledge | format | ..."""
     kind: Literal[tuple(BY_KIND)]  # type: ignore[valid-type]
     metric: str
     prompt: str
     """A template: the question as the model reads it."""
     answer: str
-    """A template: what training teaches, and one of the answers that count as right."""
+    """A template: the training target, and one of the accepted answers."""
     answers_field: str = ""
-    """The row's field with further answers that count as right."""
+    """The row's field with further accepted answers."""
     query: str | None = None
-    """A template: what retrieval searches for; None: the prompt."""
+    """A template: the retrieval query; None: the prompt."""
     choices: list[str | float] = []
-    """The texts to choose from; one with a brace is a template."""
+    """The texts to choose from; a text with a brace is a template."""
     choices_from: str | None = None
-    """The row's field with its own choices."""
+    """The row's field with the choices, if they differ between rows."""
     evidence: str = ""
     """The row's field with the ids of its gold passages."""
     outdated_field: str = ""
-    """The row's field with what was right before the facts changed."""
+    """The row's field with the answers that were right before the facts changed."""
     abstains: str | None = None
-    """What to answer if the documents do not say."""
+    """The answer to give if the documents do not contain one."""
     instructions: str | None = None
-    """The file with the policy that context=instructed shows."""
+    """The file with the policy that context=instructed adds to the prompt."""
     max_new_tokens: Positive = 16
     corpus: str = "corpus.jsonl"
     """The file or folder with the documents."""
     schema: str | None = None
     """The file with the JSON Schema of an answer (kind json)."""
     database: str | list[str] = []
-    """SQL scripts, on each of which a query must be right (kind sql)."""
+    """SQL scripts; a query must be right on all of them (kind sql)."""
     rules: str | None = None
-    """The file with what a reply must keep (kind text)."""
+    """The file with the rules that a reply must keep (kind text)."""
     source: Source | None = None
-    """Where the rows come from, if not from files beside task.yaml."""
+    """The data set with the rows, if they are not in files beside task.yaml."""
     leave_out_copies: bool = False
-    """Whether rows that a later split repeats are left out."""
+    """Whether to drop rows that a later split repeats."""
     revises: str | None = None
-    """The folder of the task whose training rows these are."""
+    """The folder of the task that the training and validation rows come from."""
     twin: str | None = None
-    """The public task that asks the same of a method."""
+    """The public task that tests the same ability."""
     predicted: list[str] = []
-    """Of the order of methods, before any has run: chains such as "lora > few_shot >= zero_shot"."""
+    """Predicted orders of methods, written before any run: chains such as "lora > few_shot >= zero_shot"."""
 
     @property
     def databases(self) -> list[str]:
@@ -129,7 +129,7 @@ class TaskDefinition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 def read_definition(folder: Path) -> dict[str, Any]:
-    """What a folder's task.yaml says, unchecked; UserError if it is missing or no mapping."""
+    """The fields of a folder's task.yaml, unchecked; UserError if it is missing or not a mapping."""
     path = folder / "task.yaml"
     if not path.exists():
         raise UserError(f"{folder}: not a task folder, it has no task.yaml.")
@@ -140,11 +140,11 @@ def read_definition(folder: Path) -> dict[str, Any]:
 
 
 def checked(path: Path, values: Mapping[str, Any]) -> TaskDefinition:
-    """The definition, typed; UserError with file and field if a value, the metric or what the kind needs is wrong."""
+    """The typed definition; UserError with file and field if a value or the metric is wrong or a field is missing."""
     task = typed(values, TaskDefinition, f"{path}: ")
     if task.metric not in BY_KIND[task.kind]:
         raise UserError(
-            f"{path}: metric={task.metric!r}; a task of kind {task.kind} has {', '.join(BY_KIND[task.kind])}."
+            f"{path}: metric={task.metric!r}: expected one of {', '.join(BY_KIND[task.kind])} for kind {task.kind}."
         )
     if task.kind == "choice" and not (task.choices or task.choices_from):
         raise UserError(f"{path}: kind choice needs `choices: [...]` or `choices_from: FIELD`.")

@@ -27,22 +27,22 @@ _JINJA.filters |= {
 
 @functools.cache
 def template(text: str) -> Any:
-    """A template with `render`; jinja2.TemplateError if it is none, or if rendering meets a field that is not there."""
+    """A template with `render`; jinja2.TemplateError if the text is not a template, or a rendered field is missing."""
     return _JINJA.from_string(text)
 
 
 @functools.cache
 def expression(text: str) -> Any:
-    """A function of the row's fields; jinja2.TemplateError if it is no expression, or meets a field that is not there.
+    """A function of the row's fields; jinja2.TemplateError if the text is not an expression, or a field is missing.
 
     A list stays a list.
     """
     compiled = _JINJA.compile_expression(text, undefined_to_none=False)
 
     def value(**fields: Any) -> Any:
-        found = compiled(**fields)
-        if isinstance(found, Undefined):
+        result = compiled(**fields)
+        if isinstance(result, Undefined):
             raise UndefinedError(f"{text!r} is undefined")
-        return found
+        return result
 
     return value

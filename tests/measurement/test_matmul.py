@@ -106,5 +106,5 @@ def test_auto_takes_onednn_if_mkl_holds_back(
 
 def test_a_wrong_name_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(matmul.VARIABLE, "openblas")
-    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: known are torch, oneDNN and auto"):
+    with pytest.raises(UserError, match="HARNESS_MATMUL=openblas: expected one of torch, oneDNN, auto"):
         matmul.chosen()

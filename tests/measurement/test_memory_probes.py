@@ -61,7 +61,7 @@ def test_a_system_that_counts_no_ticks_remarks_nothing() -> None:
 
 
 def test_ticks_are_of_the_cpus_that_this_process_may_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    system, own = tmp_path / "system", tmp_path / "own"
+    system, process = tmp_path / "system", tmp_path / "process"
     system.write_text(
         "cpu  9 9 9 9 9 9 9 9 0 0\n"
         "cpu0 1 2 3 40 5 6 7 8 0 0\n"  # user, nice, system, idle, iowait, irq, softirq, steal
@@ -70,9 +70,9 @@ def test_ticks_are_of_the_cpus_that_this_process_may_use(tmp_path: Path, monkeyp
         "ctxt 1\n"
     )
     fields = ["R", *["0"] * 10, "30", "4", *["0"] * 5]
-    own.write_text(f"7 (a name) with ) in it) {' '.join(fields)}\n")
+    process.write_text(f"7 (a name) with ) in it) {' '.join(fields)}\n")
     monkeypatch.setattr(memory_probes, "_SYSTEM", system)
-    monkeypatch.setattr(memory_probes, "_OWN", own)
+    monkeypatch.setattr(memory_probes, "_PROCESS", process)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 2})
     assert cpu_ticks() == CpuTicks(busy=27 + 10, own=34, everything=72 + 110)
     monkeypatch.setattr(memory_probes, "_SYSTEM", tmp_path / "none")

@@ -124,5 +124,5 @@ def test_a_query_must_be_right_on_every_database(database: Database) -> None:
 
 
 def test_a_script_that_is_not_sql_is_a_users_mistake() -> None:
-    with pytest.raises(UserError, match=r"warehouse\.sql: SQLite does not take this script"):
+    with pytest.raises(UserError, match=r"warehouse\.sql: SQLite rejects this script"):
         Database("CREATE TABEL x", "warehouse.sql")
