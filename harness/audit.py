@@ -99,28 +99,28 @@ def audit(
         place, _, what = str(cause).partition(": ")
         kind = "repeated_id" if isinstance(cause, RepeatedId) else "unreadable"
         return Audit(folder.name, defects=[Defect(kind, place, what)])
-    found = Audit(task.name, {split: len(task.splits[split]) for split in SPLITS})
-    _check_scorer(task, found)
-    _check_evidence(task, found)
-    _check_labels(task, found)
-    _check_leaks(task, found)
-    _check_copies(task, found, step, by_meaning)
-    found.notes += [
+    result = Audit(task.name, {split: len(task.splits[split]) for split in SPLITS})
+    _check_scorer(task, result)
+    _check_evidence(task, result)
+    _check_labels(task, result)
+    _check_leaks(task, result)
+    _check_copies(task, result, step, by_meaning)
+    result.notes += [
         f"{count} rows of {split} are also in a later split and are left out (task.yaml: leave_out_copies)"
         for split, count in task.left_out.items()
     ]
-    found.items_needed = {
+    result.items_needed = {
         f"{points} points": math.ceil(_POWER * _DISCORDANT / (points / 100) ** 2) for points in (2, 5)
     }
     if task.splits["train"] and task.splits["validation"]:
         rows, items = task.splits["train"], task.splits["validation"]
         scores = baselines(task, rows, items, by_meaning=by_meaning)
-        found.baselines = with_intervals(scores, items)
+        result.baselines = with_intervals(scores, items)
     if tokenizer is not None:
-        _measure_lengths(task, found, tokenizer, window)
+        _measure_lengths(task, result, tokenizer, window)
     if not by_meaning:
-        found.notes.append(f"skipped: {_NEEDS_RUN}: {REMEDY}")
-    return found
+        result.notes.append(f"skipped: {_NEEDS_RUN}: {REMEDY}")
+    return result
 
 
 def model_window(name: str) -> tuple[Any, int | None]:
@@ -142,36 +142,38 @@ def model_window(name: str) -> tuple[Any, int | None]:
     return loading.load_tokenizer(settings), getattr(config, "max_position_embeddings", None)
 
 
-def as_text(found: Audit) -> str:
+def as_text(result: Audit) -> str:
     """The result as text."""
-    lines = [f"{found.task}: " + ", ".join(f"{count} {split}" for split, count in found.rows.items())]
-    for name, counts in found.lengths.items():
+    lines = [f"{result.task}: " + ", ".join(f"{count} {split}" for split, count in result.rows.items())]
+    for name, counts in result.lengths.items():
         lines.append(
             f"  {name:8} {counts['mean']:.0f} tokens on average, 95 % up to {counts['p95']:.0f}, "
             f"at most {counts['max']:.0f}"
         )
-    for split, labels in found.labels.items():
-        shown = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
-        lines.append(f"  labels   {split}: {shown}" + (f" and {len(labels) - 6} more" if len(labels) > 6 else ""))
-    for name, estimate in found.baselines.items():
+    for split, labels in result.labels.items():
+        counts_shown = ", ".join(f"{label} {count}" for label, count in list(labels.items())[:6])
+        lines.append(
+            f"  labels   {split}: {counts_shown}" + (f" and {len(labels) - 6} more" if len(labels) > 6 else "")
+        )
+    for name, estimate in result.baselines.items():
         lines.append(f"  baseline {name}: {with_interval(estimate)} on validation")
-    for name, count in found.items_needed.items():
-        have = found.rows.get("test", 0)
+    for name, count in result.items_needed.items():
+        have = result.rows.get("test", 0)
         lines.append(
             f"  power    {count} items tell {name} apart (a fifth of the items differing, 80 % power); there are {have}"
         )
-    lines += [f"  note     {note}" for note in found.notes]
-    lines += [f"  DEFECT   {defect.kind}: {defect.where}: {defect.what}" for defect in found.defects]
-    return "\n".join([*lines, f"{len(found.defects)} defects" if found.defects else "no defect"])
+    lines += [f"  note     {note}" for note in result.notes]
+    lines += [f"  DEFECT   {defect.kind}: {defect.where}: {defect.what}" for defect in result.defects]
+    return "\n".join([*lines, f"{len(result.defects)} defects" if result.defects else "no defect"])
 
 
-def write_clean(task_folder: Path, found: Audit, target: Path) -> None:
+def write_clean(task_folder: Path, result: Audit, target: Path) -> None:
     """Copy a task's folder without duplicates; of a duplicate the test item stays."""
     if target.exists():
         raise UserError(f"--write-clean {target}: exists already.")
     with files.draft_folder(target) as draft:
         shutil.copytree(task_folder, draft, dirs_exist_ok=True)
-        for split, ids in found.repeated.items():
+        for split, ids in result.repeated.items():
             path = draft / f"{split}.jsonl"
             lines = path.read_text(encoding="utf-8").split("\n")
             path.write_text("\n".join(line for line in lines if not _is_row(line, set(ids))), encoding="utf-8")
@@ -181,45 +183,45 @@ def _is_row(line: str, ids: set[str]) -> bool:
     return bool(line.strip()) and str(json.loads(line)["id"]) in ids
 
 
-def _check_scorer(task: Task, found: Audit) -> None:
+def _check_scorer(task: Task, result: Audit) -> None:
     """A gold answer scores 1 under the task's own scorer, and an empty one 0."""
     judge = scorer(task)
     rejected = [e for split in SPLITS for e in task.splits[split] if judge(e.answer, e)[task.metric] < 1 - 1e-9]
     rewarded = [e for split in SPLITS for e in task.splits[split] if judge("", e)[task.metric] != 0.0]
-    found.defects += _counted(
+    result.defects += _counted(
         "rejected_answer", rejected, "the scorer gives the gold answer less than 1", lambda e: e.answer
     )
-    found.defects += _counted(
+    result.defects += _counted(
         "rewarded_silence", rewarded, "the scorer gives an empty answer more than 0", lambda e: e.answer
     )
     if task.kind == "sql":
-        _check_queries(task, found)
+        _check_queries(task, result)
 
 
-def _check_queries(task: Task, found: Audit) -> None:
+def _check_queries(task: Task, result: Audit) -> None:
     databases = [Database(script, name) for name, script in task.databases.items()]
     examples = [e for split in SPLITS for e in task.splits[split]]
     empty = [e for e in examples if not any(database.run(e.answer).rows for database in databases)]
     tied = [e for e in examples if any(leaves_ties(database, e.answer) for database in databases)]
-    found.defects += _counted(
+    result.defects += _counted(
         "empty_result", empty, "the gold query returns nothing, so any empty result is right", lambda e: e.answer
     )
-    found.defects += _counted(
+    result.defects += _counted(
         "ties", tied, "what the gold query returns depends on the order of the tables' rows", lambda e: e.answer
     )
 
 
-def _check_evidence(task: Task, found: Audit) -> None:
+def _check_evidence(task: Task, result: Audit) -> None:
     """Gold passages exist, and hold an answer if an answer is a piece of text."""
     texts = {passage.document: passage for passage in task.corpus}
-    asked = [e for e in task.splits["test"] if e.evidence]
-    missing = [e for e in asked if not set(e.evidence) <= set(texts)]
-    found.defects += _counted(
+    items = [e for e in task.splits["test"] if e.evidence]
+    missing = [e for e in items if not set(e.evidence) <= set(texts)]
+    result.defects += _counted(
         "missing_evidence", missing, "the gold passage is not among the documents", lambda e: e.evidence[0]
     )
     if task.kind == "text":
-        silent = [e for e in asked if e not in missing and not _answered(e, [texts[d].text for d in e.evidence])]
-        found.defects += _counted(
+        silent = [e for e in items if e not in missing and not _answered(e, [texts[d].text for d in e.evidence])]
+        result.defects += _counted(
             "silent_evidence", silent, "the gold passage holds none of the answers", lambda e: e.answer
         )
 
@@ -230,33 +232,33 @@ def _answered(example: Example, texts: Sequence[str]) -> bool:
     return any(a.lower() in text.lower() or f" {normalise(a)} " in held for a in example.answers)
 
 
-def _check_labels(task: Task, found: Audit) -> None:
+def _check_labels(task: Task, result: Audit) -> None:
     if task.kind != "choice" or len({e.choices for e in task.splits["test"]}) > 1:
         return
     for split in SPLITS:
-        found.labels[split] = dict(Counter(e.answer for e in task.splits[split]).most_common())
-    if task.splits["train"] and len(found.labels["train"]) == 1:
-        found.defects.append(
+        result.labels[split] = dict(Counter(e.answer for e in task.splits[split]).most_common())
+    if task.splits["train"] and len(result.labels["train"]) == 1:
+        result.defects.append(
             Defect("one_label", "train", f"every row has the label {task.splits['train'][0].answer!r}")
         )
-    unseen = sorted(set(found.labels["test"]) - set(found.labels["train"]))
+    unseen = sorted(set(result.labels["test"]) - set(result.labels["train"]))
     if task.splits["train"] and unseen:
-        found.notes.append(f"{len(unseen)} labels of test are not in train: {', '.join(unseen[:5])}")
+        result.notes.append(f"{len(unseen)} labels of test are not in train: {', '.join(unseen[:5])}")
 
 
-def _check_leaks(task: Task, found: Audit) -> None:
+def _check_leaks(task: Task, result: Audit) -> None:
     """Answers that are in their own question, except in extraction, where they must be."""
     if task.kind == "json":
         return
-    asked = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
-    leaking = [e for e in asked if _stands_in(e.answer, e.prompt) and not _all_choices_stand(e)]
-    share = len(leaking) / max(1, len(asked))
+    items = [e for e in task.splits["test"] if e.answer != task.abstains]  # which every prompt may name
+    leaking = [e for e in items if _stands_in(e.answer, e.prompt) and not _all_choices_stand(e)]
+    share = len(leaking) / max(1, len(items))
     if share >= LEAKS:
-        found.defects.append(
+        result.defects.append(
             Defect("leaked_answer", leaking[0].id, f"the answer is in {share:.0%} of the test prompts")
         )
     elif leaking:
-        found.notes.append(f"the answer is in {share:.0%} of the test prompts, for example in {leaking[0].id}")
+        result.notes.append(f"the answer is in {share:.0%} of the test prompts, for example in {leaking[0].id}")
 
 
 def _stands_in(answer: str, prompt: str) -> bool:
@@ -269,24 +271,24 @@ def _all_choices_stand(example: Example) -> bool:
     return bool(others) and all(_stands_in(choice, example.prompt) for choice in others)
 
 
-def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> None:
+def _check_copies(task: Task, result: Audit, step: Step, by_meaning: bool) -> None:
     """Duplicate questions: a defect if they are in two splits with the same answer, otherwise a note."""
     placed = [(split, example) for split in SPLITS for example in task.splits[split]]
-    asked = without_frame([example.query for _, example in placed])
+    questions = without_frame([example.query for _, example in placed])
     crossing, inside, other = [], [], 0
-    for i, j in _close_pairs(asked, step, by_meaning):
+    for i, j in _close_pairs(questions, step, by_meaning):
         (left, one), (right, two) = placed[i], placed[j]
-        same = alike(asked[i], asked[j]) >= SAME and one.answer == two.answer
+        same = alike(questions[i], questions[j]) >= SAME and one.answer == two.answer
         if same and left != right:
             crossing.append((placed[i], placed[j]))
-        elif same and normalise(asked[i]) == normalise(asked[j]):
+        elif same and normalise(questions[i]) == normalise(questions[j]):
             inside.append((placed[i], placed[j]))
         else:
             other += 1
     for (left, one), (right, two) in crossing:
         gone, kept = (one, two) if SPLITS.index(left) < SPLITS.index(right) else (two, one)
-        found.repeated.setdefault(min((left, right), key=SPLITS.index), []).append(gone.id)
-        found.defects.append(
+        result.repeated.setdefault(min((left, right), key=SPLITS.index), []).append(gone.id)
+        result.defects.append(
             Defect(
                 "copied_item",
                 f"{kept.id} and {gone.id}",
@@ -294,14 +296,14 @@ def _check_copies(task: Task, found: Audit, step: Step, by_meaning: bool) -> Non
             )
         )
     for (left, _), (_, two) in inside:
-        found.repeated.setdefault(left, []).append(two.id)
+        result.repeated.setdefault(left, []).append(two.id)
     if inside:
-        found.notes.append(
+        result.notes.append(
             f"{len(inside)} questions occur twice in their split, "
             f"for example {inside[0][0][1].id} and {inside[0][1][1].id}"
         )
     if other and by_meaning:
-        found.notes.append(f"{other} pairs of questions are close (cosine over {CLOSE:g}) and not the same")
+        result.notes.append(f"{other} pairs of questions are close (cosine over {CLOSE:g}) and not the same")
 
 
 def _close_pairs(texts: Sequence[str], step: Step, by_meaning: bool) -> Iterator[tuple[int, int]]:
@@ -341,30 +343,30 @@ def _nearest_by_words(texts: Sequence[str], most: int, step: Step) -> Iterator[N
         step("comparing", min(start + _BLOCK_OF_WORDS, len(texts)), len(texts))
 
 
-def _measure_lengths(task: Task, found: Audit, tokenizer: Any, window: int | None) -> None:
+def _measure_lengths(task: Task, result: Audit, tokenizer: Any, window: int | None) -> None:
     from harness.contexts.chat_format import Encoder
     from harness.contexts.context import Context
 
     encoder, bare = Encoder(tokenizer), Context("zero_shot")
     examples = task.splits["test"]
-    asked = [len(encoder.prompt(bare.render(example))) for example in examples]
+    prompts = [len(encoder.prompt(bare.render(example))) for example in examples]
     answers = [len(encoder.completion(example.answer)) for example in examples]
-    for name, counts in (("prompt", asked), ("answer", answers)):
-        found.lengths[name] = {
+    for name, counts in (("prompt", prompts), ("answer", answers)):
+        result.lengths[name] = {
             "mean": float(np.mean(counts)),
             "p95": float(np.percentile(counts, 95)),
             "max": max(counts),
         }
     free = [] if task.kind == "choice" else list(zip(examples, answers, strict=True))
     cut = [example for example, count in free if count > task.max_new_tokens]
-    said = f"the gold answer is longer than max_new_tokens={task.max_new_tokens}"
+    message = f"the gold answer is longer than max_new_tokens={task.max_new_tokens}"
     if len(cut) >= CUT * len(examples):
-        found.defects += _counted("cut_answer", cut, said, lambda e: e.answer)
+        result.defects += _counted("cut_answer", cut, message, lambda e: e.answer)
     elif cut:
-        found.notes.append(f"{said} in {len(cut)} test rows, for example {cut[0].id}")
+        result.notes.append(f"{message} in {len(cut)} test rows, for example {cut[0].id}")
     if window is not None:
-        long = [e for e, count in zip(examples, asked, strict=True) if count + task.max_new_tokens > window]
-        found.defects += _counted(
+        long = [e for e, count in zip(examples, prompts, strict=True) if count + task.max_new_tokens > window]
+        result.defects += _counted(
             "too_long", long, f"prompt and answer exceed the model's {window} tokens", lambda e: e.prompt
         )
 

@@ -57,19 +57,19 @@ KINDS: dict[str, Callable[[], list[Entry]]] = {
 
 def _task_folders() -> list[Path]:
     """The user's own first, each name once."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for root in (Path("tasks"), paths.TASKS):
         for definition in sorted(root.glob("*/task.yaml")):
-            found.setdefault(definition.parent.name, definition.parent)
-    return [found[name] for name in sorted(found)]
+            folders.setdefault(definition.parent.name, definition.parent)
+    return [folders[name] for name in sorted(folders)]
 
 
 def _configs(group: str) -> list[Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for root in paths.conf_folders():
         for path in sorted((root / group).glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return [found[name] for name in sorted(found)]
+            files.setdefault(path.stem, path)
+    return [files[name] for name in sorted(files)]
 
 
 def _headline(path: Path) -> str:

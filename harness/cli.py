@@ -130,16 +130,16 @@ def check(
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             made = fill(baseline, candidate, context.args, margin)
         allowed = read_margins(margins, None if margins and margin is None else made.plan.gate.margin)
-        found = compare((baseline, made.baseline), (candidate, made.candidate), allowed, max_missing)
+        result = compare((baseline, made.baseline), (candidate, made.candidate), allowed, max_missing)
     elif context.args:
         raise UserError(f"{context.args[0]}: not known; overrides of runs go with --run.")
     else:
-        found = select_and_compare(baseline, candidate, read_margins(margins, margin), max_missing)
+        result = select_and_compare(baseline, candidate, read_margins(margins, margin), max_missing)
     for path, render in ((markdown, text.as_markdown), (junit, text.as_junit)):
         if path:
-            _write(path, render(found))
-    print(text.as_json(found) if as_json else text.as_text(found))
-    raise typer.Exit(found.exit_code)
+            _write(path, render(result))
+    print(text.as_json(result) if as_json else text.as_text(result))
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
@@ -175,14 +175,16 @@ def decide(
         facts_change=facts_change,
         private=private,
     )
-    found = choose(results, limits)
+    decisions = choose(results, limits)
     for path, render in ((markdown, text.as_markdown), (html, as_html)):
         if path:
-            _write(path, render(found, limits))
+            _write(path, render(decisions, limits))
     print(
-        json.dumps(text.as_data(found, limits), indent=2, allow_nan=False) if as_json else text.as_text(found, limits)
+        json.dumps(text.as_data(decisions, limits), indent=2, allow_nan=False)
+        if as_json
+        else text.as_text(decisions, limits)
     )
-    raise typer.Exit(0 if all(decision.strategy for decision in found) else NOTHING_FITS)
+    raise typer.Exit(0 if all(decision.strategy for decision in decisions) else NOTHING_FITS)
 
 
 @app.command(help=_ESTIMATE_EXAMPLES, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -213,20 +215,20 @@ def estimate(
         limit = int(quantities.memory("--fit", fit))
         made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
         progress.clear()
-        found, verdict = [made.estimate], f"{fit}: {made.what}"
+        estimates, verdict = [made.estimate], f"{fit}: {made.what}"
     else:
-        found, verdict = [], ""
+        estimates, verdict = [], ""
         for done, cell in enumerate(cells, start=1):
-            found.append(prediction.estimate(cell, request))
+            estimates.append(prediction.estimate(cell, request))
             step("cells", done, len(cells))
         progress.clear()
     if as_json:
-        data = [text.as_data(one) for one in found]
+        data = [text.as_data(one) for one in estimates]
         if fit:
             data[0]["fit"] = {"limit_bytes": limit, "fits": made.fits, "how": made.what}
         print(json.dumps(data[0] if len(data) == 1 else data, indent=2))
     else:
-        print(text.as_text(found[0]) if len(found) == 1 else text.as_table(found))
+        print(text.as_text(estimates[0]) if len(estimates) == 1 else text.as_table(estimates))
         if verdict:
             print(verdict)
 
@@ -256,16 +258,16 @@ def audit(
     progress = Progress(f"auditing {folder.name}")
     step = progress.step if not as_json else lambda *_: None
     if missing():
-        found = examine.audit(folder, source, step=step, by_meaning=False)
+        result = examine.audit(folder, source, step=step, by_meaning=False)
     else:
         silent_libraries.silence_bars()
         tokenizer, window = examine.model_window(model)
-        found = examine.audit(folder, source, tokenizer, window, step)
+        result = examine.audit(folder, source, tokenizer, window, step)
     progress.clear()
     if write_clean:
-        examine.write_clean(source or folder, found, write_clean)
-    print(json.dumps(found.as_data(), indent=2) if as_json else examine.as_text(found))
-    raise typer.Exit(1 if found.defects else 0)
+        examine.write_clean(source or folder, result, write_clean)
+    print(json.dumps(result.as_data(), indent=2) if as_json else examine.as_text(result))
+    raise typer.Exit(1 if result.defects else 0)
 
 
 @app.command("list")
@@ -278,11 +280,11 @@ def list_(
 
     if kind and kind not in KINDS:
         raise UserError(f"harness list {kind}: known are {', '.join(KINDS)}.")
-    found = {name: entries() for name, entries in KINDS.items() if kind in ("", name)}
+    groups = {name: entries() for name, entries in KINDS.items() if kind in ("", name)}
     if as_json:
-        print(json.dumps({name: [entry._asdict() for entry in entries] for name, entries in found.items()}, indent=2))
+        print(json.dumps({name: [entry._asdict() for entry in entries] for name, entries in groups.items()}, indent=2))
         return
-    for name, entries in found.items():
+    for name, entries in groups.items():
         print(f"{name}")
         for entry in entries:
             print(f"  {entry.name:18} {entry.about}")

@@ -29,8 +29,8 @@ def user_conf() -> Path | None:
 
 def conf_folders() -> list[Path]:
     """Folders in which a configuration is looked for, the user's own first."""
-    own = user_conf()
-    return [own, CONF] if own else [CONF]
+    user = user_conf()
+    return [user, CONF] if user else [CONF]
 
 
 def cache() -> Path:

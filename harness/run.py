@@ -49,12 +49,14 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         validation = task.take("validation", settings.validation_limit)
         test = task.take("test", settings.max_eval_examples)
         context = bind(settings.context, task, pool, settings.seeds["demonstrations"], step=progress.step)
-        shown = context
+        train_context = context
         if settings.trains and (settings.train_context != settings.context or task.training_corpus != task.corpus):
             before = task.training_corpus
-            shown = bind(settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step)
+            train_context = bind(
+                settings.train_context, task, pool, settings.seeds["demonstrations"], before, progress.step
+            )
 
-    adapted = adapt(settings, task, shown, pool, validation, meter, progress)
+    adapted = adapt(settings, task, train_context, pool, validation, meter, progress)
     base, training = adapted.base, adapted.training
     if training and settings.measure.estimate:
         training = replace(training, estimated=of_run(settings, training))
@@ -70,15 +72,15 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
     with meter.spending("latency"):
         cached = prefix_cached(respondent, test)
     with meter.spending("validation"):
-        answered = adapted.validated if shown is context else []  # while a learning rate was chosen
+        answered = adapted.validated if train_context is context else []  # while a learning rate was chosen
         checked = answered or answer(respondent, validation, "answering validation")
     with meter.spending("retention"):
         forgotten = retention(settings, base, progress) if settings.probes_retention else None
     flops = Matrices.of(base.model)
     with meter.spending("latency"):
         folded = merged(respondent, test, predictions) if _merges(settings, base) else None
-    asked = _mean([prediction.prompt_tokens for prediction in predictions])
-    said = _mean([prediction.completion_tokens for prediction in predictions])
+    prompt_tokens = _mean([prediction.prompt_tokens for prediction in predictions])
+    completion_tokens = _mean([prediction.completion_tokens for prediction in predictions])
 
     record = replace(
         planned,
@@ -94,9 +96,11 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
             prefix_cached=cached,
             merged=folded,
             items_per_second=len(test) / seconds,
-            prompt_tokens=asked,
-            completion_tokens=said,
-            flops_per_item=flops.forward(asked + said, asked + said) if asked and said else None,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            flops_per_item=flops.forward(prompt_tokens + completion_tokens, prompt_tokens + completion_tokens)
+            if prompt_tokens and completion_tokens
+            else None,
             trimmed_items=sum(prediction.demonstrations_left_out > 0 for prediction in predictions),
             peak_memory_bytes=meter.headline("infer"),
         ),
@@ -122,13 +126,16 @@ def _mean(values: Iterable[int | None]) -> float | None:
 
 def contaminated(meter: Meter, measure: Measure, training: Training | None = None) -> dict[str, list[str]]:
     """What contaminated each figure, or makes it too small; training's is copied with its figures if shared."""
-    found, requests = meter.contaminated(), measure.latency_requests
+    reasons, requests = meter.contaminated(), measure.latency_requests
     if meter.kind == "rss" and not measure.exact_memory:
-        found["memory"] = [*found.get("memory", ()), "freed memory was kept, so the peak is too high"]
+        reasons["memory"] = [*reasons.get("memory", ()), "freed memory was kept, so the peak is too high"]
     if training and training.contaminated:
-        found["training"] = training.contaminated
+        reasons["training"] = training.contaminated
     if not requests:
-        found["memory"] = [*found.get("memory", ()), "no single request was made, so answering one is not in the peak"]
+        reasons["memory"] = [
+            *reasons.get("memory", ()),
+            "no single request was made, so answering one is not in the peak",
+        ]
     elif requests < LEAST_REQUESTS:
-        found["latency"] = [*found.get("latency", ()), f"{requests} requests, fewer than {LEAST_REQUESTS}"]
-    return found
+        reasons["latency"] = [*reasons.get("latency", ()), f"{requests} requests, fewer than {LEAST_REQUESTS}"]
+    return reasons

@@ -23,22 +23,22 @@ _PLAIN_CODE = re.compile(r"[\w .,:;=/@+{}()\[\]'\"-]+", re.ASCII)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def plain(said: object, longest: int = LONGEST) -> str:
+def plain(value: object, longest: int = LONGEST) -> str:
     """One line without control characters (terminal escapes, reversed text), cut if it is too long."""
     # Cc: controls and newlines; Cf: bidirectional overrides; Zl, Zp: line and paragraph separators.
-    kept = ("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in str(said))).split()
+    kept = ("".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") else c for c in str(value))).split()
     line = " ".join(kept)
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def markdown(said: object, longest: int = LONGEST) -> str:
+def markdown(value: object, longest: int = LONGEST) -> str:
     """Text escaped for a markdown paragraph or table cell."""
-    return _LOOSE_UNDERSCORE.sub("&#95;", plain(said, longest).translate(_MARKUP))
+    return _LOOSE_UNDERSCORE.sub("&#95;", plain(value, longest).translate(_MARKUP))
 
 
-def code(said: object, longest: int = 1000) -> str:
+def code(value: object, longest: int = 1000) -> str:
     """The same in a fixed-width face; in back-quotes only what cannot break out of them or out of a cell."""
-    line = plain(said, longest)
+    line = plain(value, longest)
     return f"`{line}`" if _PLAIN_CODE.fullmatch(line) else f"<code>{markdown(line, longest)}</code>"
 
 

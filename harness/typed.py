@@ -54,9 +54,9 @@ def _first_mistake(value: Any, allowed: inspect.Type, key: str) -> _Mistake | No
         inner = _first_mistake(value, allowed.type, key)
         return expected if inner and inner.key == key else inner
     if isinstance(allowed, inspect.UnionType):
-        found = [_first_mistake(value, one, key) for one in allowed.types]
-        deeper = [mistake for mistake in found if mistake and mistake.key != key]
-        return None if None in found else deeper[0] if deeper else expected
+        mistakes = [_first_mistake(value, one, key) for one in allowed.types]
+        deeper = [mistake for mistake in mistakes if mistake and mistake.key != key]
+        return None if None in mistakes else deeper[0] if deeper else expected
     if isinstance(allowed, inspect.StructType | inspect.DataclassType):
         return _of_fields(value, allowed, key) if isinstance(value, Mapping) else expected
     if isinstance(allowed, inspect.DictType):

@@ -35,13 +35,13 @@ def fit(settings: Settings, request: Request, limit: int, step: Callable[[str], 
         raise UserError("--fit looks for a way to train; method=zero_shot and its like have none.")
     least = needed(with_settings(settings, batch_size=1))
     if least.needed <= limit:
-        batch, found = _largest_batch(settings, least, limit, needed)
+        batch, predicted = _largest_batch(settings, least, limit, needed)
         beyond = f"{_step_above(batch)} more does not" if batch < _MOST_ROWS else "more was not tried"
-        return Fitted(True, f"batch {batch} fits, {beyond}", found)
+        return Fitted(True, f"batch {batch} fits, {beyond}", predicted)
     for what, change in _changes(settings):
-        found = needed(change)
-        if found.needed <= limit:
-            return Fitted(True, f"does not fit as it is; it does with {what}", found)
+        predicted = needed(change)
+        if predicted.needed <= limit:
+            return Fitted(True, f"does not fit as it is; it does with {what}", predicted)
     return Fitted(False, "does not fit, not even with checkpointing and a 4-bit base", least)
 
 

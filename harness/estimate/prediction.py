@@ -95,7 +95,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
             if flipped.checkpointing != train.checkpointing:
                 other = sum(with_overhead(flipped, device).values())
     peak = sum(parts.values())
-    speed, said = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
+    speed, throughput = _throughput(settings, device) if settings.trains else (None, "nothing is trained")
     return Estimate(
         model=settings.model.name,
         method=settings.label,
@@ -114,18 +114,18 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
         fits={name: max(phases.values()) <= size * MIB for name, size in GPUS.items()},
         step_flops=flops,
         seconds_per_step=flops / speed if flops and speed else None,
-        throughput=said,
+        throughput=throughput,
     )
 
 
-def with_overhead(found: Footprint, device: str) -> dict[str, int]:
+def with_overhead(footprint: Footprint, device: str) -> dict[str, int]:
     """The parts, with an allowance for memory that no tensor accounts for."""
-    passing = sum(found.parts.get(name, 0) for name in PASSING)
+    passing = sum(footprint.parts.get(name, 0) for name in PASSING)
     if device == "cuda":
         extra = {"device context": CUDA_CONTEXT, "overhead": round(CUDA_OVERHEAD * passing)}
     else:
         extra = {"overhead": CPU_LIBRARIES + round(CPU_OVERHEAD * passing)}
-    return {**found.parts, **extra}
+    return {**footprint.parts, **extra}
 
 
 def _default_device(settings: Settings) -> str:

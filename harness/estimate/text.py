@@ -10,46 +10,48 @@ from harness.progress import spoken
 from harness.quantities import GPUS, MIB
 
 
-def as_data(found: Estimate) -> dict[str, object]:
-    return asdict(found)
+def as_data(predicted: Estimate) -> dict[str, object]:
+    return asdict(predicted)
 
 
-def as_text(found: Estimate) -> str:
+def as_text(predicted: Estimate) -> str:
     """What a person reads of one cell."""
     lines = [
-        f"{found.method} on {found.model}, {found.device}, batch {found.batch}, {found.tokens} tokens, "
-        + found.precision
-        + (", gradient checkpointing" if found.gradient_checkpointing else "")
+        f"{predicted.method} on {predicted.model}, {predicted.device}, batch {predicted.batch}, "
+        f"{predicted.tokens} tokens, {predicted.precision}"
+        + (", gradient checkpointing" if predicted.gradient_checkpointing else "")
         + ": predicted, nothing was run"
     ]
-    if found.trainable_parameters:
-        lines.append(f"  trains {found.trainable_parameters:,} of {found.total_parameters:,} parameters")
-    lines += [f"  {name:28} {size / 2**30:8.2f} GiB" for name, size in found.parts.items() if size >= MIB // 2]
-    lines.append(f"  {'peak':28} {found.peak_memory_bytes / 2**30:8.2f} GiB")
-    if found.other_checkpointing_bytes is not None:
-        how = "without" if found.gradient_checkpointing else "with"
-        lines.append(f"  {how + ' checkpointing':28} {found.other_checkpointing_bytes / 2**30:8.2f} GiB")
-    if "train" in found.phases:
-        lines.append(f"  {'to answer one request':28} {found.phases['infer'] / 2**30:8.2f} GiB")
-    lines.append("  fits        " + ", ".join(f"{name} {'yes' if ok else 'no'}" for name, ok in found.fits.items()))
-    if found.step_flops is not None:
-        each = found.seconds_per_step
+    if predicted.trainable_parameters:
+        lines.append(f"  trains {predicted.trainable_parameters:,} of {predicted.total_parameters:,} parameters")
+    lines += [f"  {name:28} {size / 2**30:8.2f} GiB" for name, size in predicted.parts.items() if size >= MIB // 2]
+    lines.append(f"  {'peak':28} {predicted.peak_memory_bytes / 2**30:8.2f} GiB")
+    if predicted.other_checkpointing_bytes is not None:
+        how = "without" if predicted.gradient_checkpointing else "with"
+        lines.append(f"  {how + ' checkpointing':28} {predicted.other_checkpointing_bytes / 2**30:8.2f} GiB")
+    if "train" in predicted.phases:
+        lines.append(f"  {'to answer one request':28} {predicted.phases['infer'] / 2**30:8.2f} GiB")
+    lines.append("  fits        " + ", ".join(f"{name} {'yes' if ok else 'no'}" for name, ok in predicted.fits.items()))
+    if predicted.step_flops is not None:
+        each = predicted.seconds_per_step
         timed = (
-            f"{each:.2g} s a step, {spoken(1000 * each / found.rows_per_step)} for 1,000 rows" if each else "no time"
+            f"{each:.2g} s a step, {spoken(1000 * each / predicted.rows_per_step)} for 1,000 rows"
+            if each
+            else "no time"
         )
-        lines.append(f"  time        {timed} ({found.throughput}; {found.step_flops / 1e12:.3g} TFLOP a step)")
+        lines.append(f"  time        {timed} ({predicted.throughput}; {predicted.step_flops / 1e12:.3g} TFLOP a step)")
     return "\n".join(lines)
 
 
-def as_table(found: Sequence[Estimate]) -> str:
+def as_table(cells: Sequence[Estimate]) -> str:
     """A line a cell."""
     head = f"{'method':22} {'precision':24} {'batch':>5} {'tokens':>6} {'peak GiB':>9}  fits"
-    return "\n".join([head, *(_line(one) for one in found), "predicted, nothing was run"])
+    return "\n".join([head, *(_line(one) for one in cells), "predicted, nothing was run"])
 
 
-def _line(found: Estimate) -> str:
-    least = next((name for name, ok in found.fits.items() if ok), "none of " + ", ".join(GPUS))
+def _line(predicted: Estimate) -> str:
+    least = next((name for name, ok in predicted.fits.items() if ok), "none of " + ", ".join(GPUS))
     return (
-        f"{found.method:22} {found.precision:24} {found.batch:5} {found.tokens:6} "
-        f"{found.peak_memory_bytes / 2**30:9.2f}  {least}"
+        f"{predicted.method:22} {predicted.precision:24} {predicted.batch:5} {predicted.tokens:6} "
+        f"{predicted.peak_memory_bytes / 2**30:9.2f}  {least}"
     )

@@ -103,8 +103,8 @@ class Sketch:
                 if tensor is None:
                     continue
                 constants = isinstance(module, _Packed) and name != "weight"
-                own = tensor.requires_grad and self.adaptation.peft is not None
-                label = "quantisation constants" if constants else "adapter" if own else "weights"
+                of_adapter = tensor.requires_grad and self.adaptation.peft is not None
+                label = "quantisation constants" if constants else "adapter" if of_adapter else "weights"
                 self.ledger.enter(tensor, label)
 
 

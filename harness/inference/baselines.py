@@ -39,17 +39,17 @@ def baselines(
     def scores(guess: Guess) -> list[float]:
         return [judge(guess(item), item)[task.metric] for item in items]
 
-    found: dict[str, list[float]] = {}
+    by_baseline: dict[str, list[float]] = {}
     if task.kind == "choice":
-        found["chance"] = [1 / len(item.choices) for item in items]
+        by_baseline["chance"] = [1 / len(item.choices) for item in items]
     if rows:
         common = Counter(row.answer for row in rows).most_common(1)[0][0]
-        found["majority" if task.kind == "choice" else "commonest answer"] = scores(lambda _: common)
+        by_baseline["majority" if task.kind == "choice" else "commonest answer"] = scores(lambda _: common)
         if task.kind == "choice" and len({row.answer for row in rows}) > 1:
-            found["TF-IDF and logistic regression"] = scores(_tfidf(rows, items))
+            by_baseline["TF-IDF and logistic regression"] = scores(_tfidf(rows, items))
         if by_meaning:
-            found["nearest row (embeddings)"] = scores(_nearest(rows, items))
-    return found
+            by_baseline["nearest row (embeddings)"] = scores(_nearest(rows, items))
+    return by_baseline
 
 
 def keep(settings: Settings, folder: Path) -> None:
@@ -85,7 +85,7 @@ def _tfidf(rows: Sequence[Example], items: Sequence[Example]) -> Guess:
 def _nearest(rows: Sequence[Example], items: Sequence[Example]) -> Guess:
     from harness.embedding import PACKAGED_EMBEDDER, embed
 
-    asked, known = (np.asarray(embed([e.query for e in part], PACKAGED_EMBEDDER)) for part in (items, rows))
-    best = (asked @ known.T).argmax(axis=1)
+    queries, candidates = (np.asarray(embed([e.query for e in part], PACKAGED_EMBEDDER)) for part in (items, rows))
+    best = (queries @ candidates.T).argmax(axis=1)
     guesses = {item.id: rows[int(row)].answer for item, row in zip(items, best, strict=True)}
     return lambda item: guesses[item.id]

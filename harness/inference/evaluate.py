@@ -76,36 +76,38 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
     fitting = [example for example in examples if len(prompts[example.id].ids) + most <= respondent.longest]
     prefix = prefix_of(respondent, [prompts[example.id].ids for example in fitting])
     with keeping_freed():
-        said = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
+        generated = _generate(respondent, [e for e in fitting if freely or not e.choices], prompts, prefix, label)
         scored = _score(respondent, [e for e in fitting if e.choices], prompts, prefix, f"{label}: scoring")
     predictions = []
     for example in examples:
-        asked = _asked(example, prompts[example.id])
-        if example.id in scored.found:
-            judged = _judge_choice(respondent, example, asked, scored.found[example.id], said.found.get(example.id))
+        blank = _blank(example, prompts[example.id])
+        if example.id in scored.by_id:
+            judged = _judge_choice(
+                respondent, example, blank, scored.by_id[example.id], generated.by_id.get(example.id)
+            )
             predictions.append(replace(judged, milliseconds=scored.milliseconds))
-        elif example.id in said.found:
-            judged = _judge_text(respondent, example, asked, said.found[example.id])
-            predictions.append(replace(judged, milliseconds=said.milliseconds))
+        elif example.id in generated.by_id:
+            judged = _judge_text(respondent, example, blank, generated.by_id[example.id])
+            predictions.append(replace(judged, milliseconds=generated.milliseconds))
         else:
             reason = f"prompt and answer exceed the model's {respondent.longest} tokens"
-            predictions.append(replace(asked, unscored=reason))
+            predictions.append(replace(blank, unscored=reason))
     return predictions
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Results:
     """What a model said to some examples, by id, and the milliseconds that each took in its batch."""
 
-    found: dict[str, list[Any]]
+    by_id: dict[str, list[Any]]
     milliseconds: float
 
     @classmethod
-    def timed(cls, examples: Sequence[Example], work: Callable[[], list[Any]]) -> _Found:
+    def timed(cls, examples: Sequence[Example], work: Callable[[], list[Any]]) -> _Results:
         began = now()
-        found = work()
+        results = work()
         seconds = now() - began
-        return cls({e.id: one for e, one in zip(examples, found, strict=True)}, 1000 * seconds / max(1, len(found)))
+        return cls({e.id: one for e, one in zip(examples, results, strict=True)}, 1000 * seconds / max(1, len(results)))
 
 
 def _generate(
@@ -114,11 +116,11 @@ def _generate(
     prompts: dict[str, Prompt],
     prefix: SharedPrefix | None,
     label: str,
-) -> _Found:
-    asked = [prompts[example.id].ids for example in examples]
+) -> _Results:
+    token_ids = [prompts[example.id].ids for example in examples]
     most, size = respondent.task.max_new_tokens, respondent.measure.batch_size
     model, encoder, progress = respondent.model, respondent.encoder, respondent.progress.labelled(label)
-    return _Found.timed(examples, lambda: generate.generate(model, encoder, asked, most, size, prefix, progress))
+    return _Results.timed(examples, lambda: generate.generate(model, encoder, token_ids, most, size, prefix, progress))
 
 
 def _score(
@@ -127,12 +129,12 @@ def _score(
     prompts: dict[str, Prompt],
     prefix: SharedPrefix | None,
     label: str,
-) -> _Found:
+) -> _Results:
     choices = [[respondent.encoder.completion(choice) for choice in example.choices] for example in examples]
-    asked = [Question(prompts[e.id].ids, encoded) for e, encoded in zip(examples, choices, strict=True)]
-    return _Found.timed(
+    questions = [Question(prompts[e.id].ids, encoded) for e, encoded in zip(examples, choices, strict=True)]
+    return _Results.timed(
         examples,
-        lambda: score_choices(respondent.model, asked, prefix, respondent.progress.labelled(label)),
+        lambda: score_choices(respondent.model, questions, prefix, respondent.progress.labelled(label)),
     )
 
 
@@ -141,7 +143,7 @@ def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> Share
     return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
-def _asked(example: Example, prompt: Prompt) -> Prediction:
+def _blank(example: Example, prompt: Prompt) -> Prediction:
     """What a prediction says of its question; the answer is still to come."""
     return Prediction(
         id=example.id,
@@ -154,29 +156,29 @@ def _asked(example: Example, prompt: Prompt) -> Prediction:
     )
 
 
-def _judge_text(respondent: Respondent, example: Example, asked: Prediction, ids: list[int]) -> Prediction:
+def _judge_text(respondent: Respondent, example: Example, blank: Prediction, ids: list[int]) -> Prediction:
     task, text = respondent.task, respondent.encoder.decode(ids)
     metrics = respondent.judge(text, example)
-    return replace(asked, completion=text, score=metrics[task.metric], metrics=metrics, completion_tokens=len(ids))
+    return replace(blank, completion=text, score=metrics[task.metric], metrics=metrics, completion_tokens=len(ids))
 
 
 def _judge_choice(
-    respondent: Respondent, example: Example, asked: Prediction, scores: list[float], generated: list[int] | None
+    respondent: Respondent, example: Example, blank: Prediction, scores: list[float], generated: list[int] | None
 ) -> Prediction:
     """The likeliest choice; beside it the likeliest per byte, and what the model said freely if it was asked."""
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
-    said = None if generated is None else respondent.encoder.decode(generated)
+    free_text = None if generated is None else respondent.encoder.decode(generated)
     chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))
     accuracy = METRICS["accuracy"]
     metrics = {
         "accuracy": accuracy(chosen, example.answers),
         "accuracy_per_byte": accuracy(per_byte, example.answers),
-        **({} if said is None else {"accuracy_generated": accuracy(said, example.answers)}),
+        **({} if free_text is None else {"accuracy_generated": accuracy(free_text, example.answers)}),
     }
     return replace(
-        asked,
+        blank,
         completion=chosen,
-        generated=said,
+        generated=free_text,
         score=metrics[respondent.task.metric],
         metrics=metrics,
         log_likelihoods={choice: round(score, 4) for choice, score in zip(example.choices, scores, strict=True)},
@@ -230,12 +232,12 @@ def retrieval(
     """Retrieval quality (recall, rank and nDCG of the gold passages among k) and what retrieval took."""
     if context.index is None:
         return None
-    found = mean_ranking_quality({prediction.id: prediction.evidence for prediction in predictions}, examples)
+    ranking = mean_ranking_quality({prediction.id: prediction.evidence for prediction in predictions}, examples)
     return Retrieval(
         k=context.k,
-        recall=found.get("recall"),
-        mrr=found.get("mrr"),
-        ndcg=found.get("ndcg"),
+        recall=ranking.get("recall"),
+        mrr=ranking.get("mrr"),
+        ndcg=ranking.get("ndcg"),
         passages=len(context.index.passages),
         index_seconds=context.index.seconds,
         index_cached=context.index.cached,

@@ -55,14 +55,15 @@ class Probe:
 
     @classmethod
     def read(cls, questions: int) -> Probe:
-        some = max(1, questions // _SHARE)
-        asked = read_rows(_FOLDER / "instructions.jsonl")[:some]
+        size = max(1, questions // _SHARE)
+        instructions = read_rows(_FOLDER / "instructions.jsonl")[:size]
         return cls(
             task=load_task(_FOLDER),
             questions=questions,
-            passages={row["id"]: row["text"] for row in read_rows(_FOLDER / "passages.jsonl")[:some]},
+            passages={row["id"]: row["text"] for row in read_rows(_FOLDER / "passages.jsonl")[:size]},
             instructions={
-                row["id"]: (row["prompt"], as_rule({"name": row["id"], **row["check"]}, row["id"])) for row in asked
+                row["id"]: (row["prompt"], as_rule({"name": row["id"], **row["check"]}, row["id"]))
+                for row in instructions
             },
         )
 
@@ -82,12 +83,16 @@ def measure(base: Base, probe: Probe, how: Measure, progress: Progress, label: s
     predictions = answer(respondent, probe.task.take("test", probe.questions), label)
     encoder = respondent.encoder
     bits = {id: bits_per_byte(base.model, encoder, text) for id, text in probe.passages.items()}
-    prompts = [encoder.prompt([{"role": "user", "content": asked}]) for asked, _ in probe.instructions.values()]
+    prompts = [
+        encoder.prompt([{"role": "user", "content": instruction}]) for instruction, _ in probe.instructions.values()
+    ]
     prefix = SharedPrefix.of(base.model, prompts) if how.prefix_cache else None
-    said = generate.generate(base.model, encoder, prompts, _LONGEST, how.batch_size, prefix, progress.labelled(label))
+    replies = generate.generate(
+        base.model, encoder, prompts, _LONGEST, how.batch_size, prefix, progress.labelled(label)
+    )
     kept = {
         id: float(rule.kept(encoder.decode(ids), {}))
-        for (id, (_, rule)), ids in zip(probe.instructions.items(), said, strict=True)
+        for (id, (_, rule)), ids in zip(probe.instructions.items(), replies, strict=True)
     }
     known = {prediction.id: prediction.score for prediction in predictions if prediction.score is not None}
     return {KNOWLEDGE: known, PROSE: bits, INSTRUCTIONS: kept}
@@ -123,6 +128,6 @@ def _change(before: Mapping[str, float], after: Mapping[str, float]) -> Change:
     """Means before and after, and the paired change with its interval, items as the unit."""
     shared = [id for id in before if id in after]
     values = [before[id] for id in shared], [after[id] for id in shared]
-    found = paired_difference(*values)
+    difference = paired_difference(*values)
     start, end = (sum(one) / len(shared) for one in values)
-    return Change(start, end, found.value, found.low, found.high, found.n)
+    return Change(start, end, difference.value, difference.low, difference.high, difference.n)

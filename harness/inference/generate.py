@@ -75,8 +75,8 @@ def surviving(
     done: dict[int, T] = {}
     while len(done) < count:
         try:
-            for index, found in work([i for i in range(count) if i not in done], size):
-                done[index] = found
+            for index, result in work([i for i in range(count) if i not in done], size):
+                done[index] = result
                 progress(len(done), count)
         except RuntimeError as cause:
             if size == 1 or not _out_of_memory(cause):
@@ -243,13 +243,13 @@ def _steps(model: Any, prompt: Sequence[int]) -> Any:
 def _steps_after(prefix: SharedPrefix, prompt: Sequence[int], most: int) -> Any:
     """The same, where what the prompt begins with has been read."""
     rest = prefix.rest(prompt)
-    own, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
-    own.aim(slice(0, 1), torch.arange(len(rest))[None])
-    logits = prefix.read(plain_rows([rest], prefix), own)
+    cache, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
+    cache.aim(slice(0, 1), torch.arange(len(rest))[None])
+    logits = prefix.read(plain_rows([rest], prefix), cache)
     while True:
         answer.ids.append((yield logits[0, -1]))
-        own.aim(slice(0, 1), torch.tensor([[answer.slot]]))
-        logits = prefix.read(_next_tokens(prefix, [answer], own.seen), own)
+        cache.aim(slice(0, 1), torch.tensor([[answer.slot]]))
+        logits = prefix.read(_next_tokens(prefix, [answer], cache.seen), cache)
 
 
 def _pick(scores: torch.Tensor, so_far: list[int], choices: Sequence[Sequence[int]]) -> int:

@@ -60,8 +60,8 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> Prefix
     prefix = prefix_of(respondent, [respondent.prompt(example).ids for example in examples])
     if prefix is None:
         return None
-    asked = _requested(examples, requests)
-    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix).whole for one in asked]))
+    requested = _requested(examples, requests)
+    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix).whole for one in requested]))
 
 
 def _requested(examples: Sequence[Example], count: int) -> list[Example]:
@@ -102,14 +102,14 @@ def _timed(
     choices = [] if fixed_tokens else [respondent.encoder.completion(choice) for choice in example.choices]
     end = None if fixed_tokens else respondent.encoder.end_of_turn
     most = fixed_tokens or respondent.task.max_new_tokens
-    asked = now()
+    rendered = now()
     decoded = generate.decode(respondent.model, prompt.ids, end, most, choices, prefix)
     ended = now()
     further = len(decoded.ids) - 1
     respondent.progress.step("latency", 0, 0)
     return _Request(
         1000 * (gathered - began),
-        1000 * (asked - began + decoded.first_token_seconds),
+        1000 * (rendered - began + decoded.first_token_seconds),
         1000 * (ended - began),
         1000 * (decoded.seconds - decoded.first_token_seconds) / further if further else None,
     )
@@ -121,8 +121,8 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
     Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
-    some = list(examples[: respondent.measure.merged_items])
-    prompts = [respondent.prompt(example).ids for example in some]
+    checked = list(examples[: respondent.measure.merged_items])
+    prompts = [respondent.prompt(example).ids for example in checked]
     before = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
     try:
         respondent.model.merge_adapter()
@@ -130,7 +130,7 @@ def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predic
         return Merged(refused=f"{type(cause).__name__}: {cause}")
     after = [generate.last_logits(respondent.model, prompt) for prompt in prompts]
     timed = latency(respondent, examples)
-    answers = answer(respondent, some, "answering merged")
+    answers = answer(respondent, checked, "answering merged")
     respondent.model.unmerge_adapter()
     completions = {prediction.id: prediction.completion for prediction in unmerged}
     same = sum(completions[prediction.id] == prediction.completion for prediction in answers)

@@ -135,13 +135,13 @@ def _agree(model: Any, beginning: Sequence[int], rows: Sequence[Sequence[int]]) 
         if prefix is None:
             return False
         with prefix.reading():
-            found = prefix.read(plain_rows(rows, prefix), logits=1)[:, -1]
+            logits = prefix.read(plain_rows(rows, prefix), logits=1)[:, -1]
     except torch.OutOfMemoryError:
         raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
         print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
         return False
-    return same(found, torch.stack([read(model, [*beginning, *row]).logits[0, -1] for row in rows]))
+    return same(logits, torch.stack([read(model, [*beginning, *row]).logits[0, -1] for row in rows]))
 
 
 class Own:
@@ -211,13 +211,13 @@ def _attend(
     length = prefix.keys.shape[2]
     if query.shape[2] > 1 and length <= _COPIES * key.shape[2]:
         keys, values = (
-            torch.cat([begun.expand(own.shape[0], -1, -1, -1), own], dim=2)
-            for begun, own in ((prefix.keys, key), (prefix.values, value))
+            torch.cat([begun.expand(rows_own.shape[0], -1, -1, -1), rows_own], dim=2)
+            for begun, rows_own in ((prefix.keys, key), (prefix.values, value))
         )
-        said = torch.nn.functional.scaled_dot_product_attention(
+        attended = torch.nn.functional.scaled_dot_product_attention(
             query, keys, values, torch.nn.functional.pad(attention_mask, (length, 0)), scale=scaling, enable_gqa=True
         )
-        return said.transpose(1, 2).contiguous(), None
+        return attended.transpose(1, 2).contiguous(), None
     return _attend_in_parts(query, key, value, attention_mask, scaling, prefix), None
 
 
@@ -240,11 +240,11 @@ def _attend_in_parts(
         _part(grouped, key, value, mask),
     ]
     shapes = (shared, rows, -1)
-    begun = [part.view(*shapes, part.shape[-1]).transpose(0, 1) for part in parts[0]]
-    (said, total, highest), (own_said, own_total, own_highest) = begun, parts[1]
-    top = torch.maximum(highest, own_highest)
-    weight, own_weight = (highest - top).exp(), (own_highest - top).exp()
-    joined = (said * weight + own_said * own_weight) / (total * weight + own_total * own_weight)
+    of_prefix = [part.view(*shapes, part.shape[-1]).transpose(0, 1) for part in parts[0]]
+    (prefix_sum, prefix_total, prefix_highest), (own_sum, own_total, own_highest) = of_prefix, parts[1]
+    top = torch.maximum(prefix_highest, own_highest)
+    weight, own_weight = (prefix_highest - top).exp(), (own_highest - top).exp()
+    joined = (prefix_sum * weight + own_sum * own_weight) / (prefix_total * weight + own_total * own_weight)
     return joined.to(query.dtype).reshape(rows, heads, tokens, -1).transpose(1, 2).contiguous()
 
 
@@ -268,10 +268,10 @@ def at_least_single(tensor: torch.Tensor) -> torch.Tensor:
 AttentionInterface.register(_NAME, _attend)
 
 
-def same(found: torch.Tensor, expected: torch.Tensor) -> bool:
+def same(logits: torch.Tensor, expected: torch.Tensor) -> bool:
     """Whether two ways to compute logits do the same, but for rounding: measured by how far logits lie apart at all."""
-    rounding = 1e-3 if found.dtype in (torch.float32, torch.float64) else 0.25
-    furthest, spread = (found.float() - expected.float()).abs().max(), expected.float().std()
+    rounding = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 0.25
+    furthest, spread = (logits.float() - expected.float()).abs().max(), expected.float().std()
     return bool(furthest <= rounding * spread)
 
 

@@ -52,14 +52,14 @@ def write_report(
     from harness.report.page import render
     from harness.report.spreadsheet import write_csv
 
-    found = scan([selectors] if isinstance(selectors, str) else selectors)
-    name = "-".join(root.resolve().name for root in found.roots)
+    scanned = scan([selectors] if isinstance(selectors, str) else selectors)
+    name = "-".join(root.resolve().name for root in scanned.roots)
     out = out or Path("reports") / name
-    baselines = list(dict.fromkeys(one for path in found.baselines for one in read_baselines(path)))
+    baselines = list(dict.fromkeys(one for path in scanned.baselines for one in read_baselines(path)))
     options = Options(prices, examples)
-    orders = [Order(key, headers, baselines, options) for key, headers in _placed(found).items()]
-    chapters = make(orders, found.cache, step)
-    text, html = render(chapters, name, found.left_out)
+    orders = [Order(key, headers, baselines, options) for key, headers in _placed(scanned).items()]
+    chapters = make(orders, scanned.cache, step)
+    text, html = render(chapters, name, scanned.left_out)
     out.mkdir(parents=True, exist_ok=True)
     write_csv([chapter.sheet for chapter in chapters], out / "records.csv")
     _draw(out / "figures", {name: svg for chapter in chapters for name, svg in chapter.pictures.items()})
@@ -81,5 +81,5 @@ def _draw(folder: Path, pictures: Mapping[str, str]) -> None:
             path.write_bytes(drawn)
 
 
-def _placed(found: Found) -> dict[Key, list[Header]]:
-    return place([(header.key, header.fields["experiment"], header) for header in found.headers])
+def _placed(scanned: Found) -> dict[Key, list[Header]]:
+    return place([(header.key, header.fields["experiment"], header) for header in scanned.headers])

@@ -123,27 +123,27 @@ def write(order: Order) -> Chapter:
     """Read the runs and write their chapter."""
     from harness.report.figures import draw_figures  # matplotlib takes a second to load
 
-    found = assemble(order.key, [header.read() for header in order.headers], order.baselines)
-    drawings = draw_figures(found, order.options.prices)
-    compared, chosen = Comparisons.of(found), recommend(found)
-    text = "\n\n".join(section(found, drawings, compared, chosen, order.options))
-    origins = "\n\n".join(_origins(found))
+    cohort = assemble(order.key, [header.read() for header in order.headers], order.baselines)
+    drawings = draw_figures(cohort, order.options.prices)
+    compared, chosen = Comparisons.of(cohort), recommend(cohort)
+    text = "\n\n".join(section(cohort, drawings, compared, chosen, order.options))
+    origins = "\n\n".join(_origins(cohort))
     return Chapter(
         key=order.key,
-        runs=len(found.runs),
-        dequantised=any(measures.dequantised(record) for record in found.records),
-        answer=summary.sentence(found, compared, chosen),
+        runs=len(cohort.runs),
+        dequantised=any(measures.dequantised(record) for record in cohort.records),
+        answer=summary.sentence(cohort, compared, chosen),
         text=text,
-        html=html.fragment(text, drawings, {row.record.run_id: _tip(found, row) for row in found.rows}),
+        html=html.fragment(text, drawings, {row.record.run_id: _tip(cohort, row) for row in cohort.rows}),
         origins=origins,
         origins_html=html.fragment(origins),
-        console=console.render(found, compared),
+        console=console.render(cohort, compared),
         pictures={drawing.name: drawing.svg for drawing in drawings},
-        sheet=Sheet.of(found.runs),
-        facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(found)).items()],
-        times=_times(found),
-        values=public_twins.values(found),
-        regret={rule: list(pair) for rule, pair in regret.of_task(found).items()},
+        sheet=Sheet.of(cohort.runs),
+        facts=[(what, value, runs) for (what, value), runs in Counter(_every_fact(cohort)).items()],
+        times=_times(cohort),
+        values=public_twins.values(cohort),
+        regret={rule: list(pair) for rule, pair in regret.of_task(cohort).items()},
     )
 
 
@@ -177,10 +177,10 @@ def section(
 
 def heading(key: Key) -> str:
     """`smollm2-135m-q4 on cpu, 150 test items, data 3f9a0c00`"""
-    where = f" on {markdown(key.device)}" if key.device else ""
+    device = f" on {markdown(key.device)}" if key.device else ""
     items = f"{key.items:,} test items" if key.items else "no item answered"
     data = f", data {markdown(key.data[:8])}" if key.data else ""
-    return f"{markdown(key.model)}{where}, {items}{data}"
+    return f"{markdown(key.model)}{device}, {items}{data}"
 
 
 def notes(cohort: Cohort) -> Iterator[str]:
@@ -194,8 +194,8 @@ def notes(cohort: Cohort) -> Iterator[str]:
         yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
     kinds = sorted({kind for r in records if (kind := measures.memory_kind(r))})
     if kinds:
-        said = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
-        yield f"Peak memory: {said}; the highest of loading, training and answering."
+        meanings = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
+        yield f"Peak memory: {meanings}; the highest of loading, training and answering."
     if any(measures.latency(r) is not None for r in records):
         yield (
             "Latency: one request at a time, answer included; merged: the adapter merged into the weights. "
@@ -209,7 +209,7 @@ def notes(cohort: Cohort) -> Iterator[str]:
 
 def _unit(cohort: Cohort) -> str:
     """The sampling unit: items, or clusters of them."""
-    answers = next((own for run in cohort.runs if (own := scores.read(run))), None)
+    answers = next((read for run in cohort.runs if (read := scores.read(run))), None)
     if answers is None:
         return "the item or the cluster"
     if answers.units == len(answers.ids):
@@ -222,8 +222,8 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
     rates = [r for r in records if (r.training and r.training.learning_rate) is not None]
     if any(measures.tries(r) > 1 for r in rates):
         yield "Learning rate: `of n` is the best of n tried on validation; without it, it was not tuned."
-        asked = [r for r in records if not r.training and measures.quality(r) and r.context not in NOT_CHOSEN]
-        prompts = Counter(r.method for r in asked)
+        prompted = [r for r in records if not r.training and measures.quality(r) and r.context not in NOT_CHOSEN]
+        prompts = Counter(r.method for r in prompted)
         once = [method for method, rows in prompts.items() if rows == 1 and method != measures.UNTRAINED]
         if once:
             yield f"Tried in one form only: {markdown(', '.join(once))}."
@@ -236,7 +236,12 @@ def _training_notes(records: list[Record]) -> Iterator[str]:
 def _caveats(cohort: Cohort) -> Iterator[str]:
     records = cohort.records
     disturbed = sorted(
-        {f"{figure}: {remark}" for r in records for figure, some in measures.contaminated(r).items() for remark in some}
+        {
+            f"{figure}: {remark}"
+            for r in records
+            for figure, remarks in measures.contaminated(r).items()
+            for remark in remarks
+        }
     )
     if disturbed:
         yield f"{CONTAMINATED} contaminated ({markdown('; '.join(disturbed))})."
@@ -257,7 +262,7 @@ def _tip(cohort: Cohort, row: Row) -> str:
     record = row.record
     seconds, latency = (record.training and record.training.seconds), measures.latency(record)
     memory = measures.peak_memory(record)
-    said = [
+    lines = [
         row.name,
         f"{cohort.metric} {with_interval(measures.quality(record))}",
         *([f"peak memory {memory / 2**20:,.0f} MiB"] if memory else []),
@@ -265,7 +270,7 @@ def _tip(cohort: Cohort, row: Row) -> str:
         *([f"latency {latency:,.0f} ms"] if latency else []),
         *(f"run {run.record.run_id}" for run in row.runs),
     ]
-    return "\n".join(plain(line) for line in said)
+    return "\n".join(plain(line) for line in lines)
 
 
 def _origins(cohort: Cohort) -> Iterator[str]:

@@ -80,15 +80,15 @@ class Comparisons:
     @classmethod
     def of(cls, cohort: Cohort) -> Comparisons:
         rows = [row for row in cohort.rows if measures.quality(row.record)]
-        read = [(row, [own for run in row.runs if (own := scores.read(run))]) for row in rows]
-        matrix = ScoreMatrix.of({row.name: own for row, own in read})
+        read = [(row, [answers for run in row.runs if (answers := scores.read(run))]) for row in rows]
+        matrix = ScoreMatrix.of({row.name: answers for row, answers in read})
         if matrix is None:
             return cls((), (), ())
-        cells = [Scored(row, matrix.scores[row.name]) for row, own in read if own]
+        cells = [Scored(row, matrix.scores[row.name]) for row, answers in read if answers]
         cells.sort(key=lambda cell: (-cell.quality, cell.name))
-        found = [(a, b, matrix.compare(a.name, b.name)) for a, b in combinations(cells, 2)]
-        corrected = stats.holm([comparison.p for _, _, comparison in found])
-        pairs = tuple(Pair(*pair, p) for pair, p in zip(found, corrected, strict=True))
+        compared = [(a, b, matrix.compare(a.name, b.name)) for a, b in combinations(cells, 2)]
+        corrected = stats.holm([comparison.p for _, _, comparison in compared])
+        pairs = tuple(Pair(*pair, p) for pair, p in zip(compared, corrected, strict=True))
         return cls(tuple(cells), pairs, matrix.ids)
 
     def between(self, first: str, second: str) -> Pair | None:
@@ -107,8 +107,8 @@ class Comparisons:
 
         By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.
         """
-        said = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
-        return [cell for cell, pair in said if pair and pair.difference.p >= LEVEL and self.could_show(pair)]
+        pairs = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
+        return [cell for cell, pair in pairs if pair and pair.difference.p >= LEVEL and self.could_show(pair)]
 
     def could_show(self, pair: Pair) -> bool:
         """Whether any difference possible in [0, 1] would have been detectable."""
@@ -164,7 +164,7 @@ def section(comparisons: Comparisons, cohort: Cohort, chosen: str | None) -> Ite
             markdown(cell.name),
             f"{cell.quality:.3f}",
             comparisons.letters[cell.name],
-            *(said for name in against for said in _against(comparisons, cell.name, name)),
+            *(text for name in against for text in _against(comparisons, cell.name, name)),
         )
         for cell in cells
     ]
@@ -178,8 +178,8 @@ def _against(comparisons: Comparisons, name: str, other: str) -> tuple[str, str]
     pair = comparisons.between(name, other)
     if pair is None:
         return MISSING, MISSING
-    found = pair.seen_from(name)
-    return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})", p_value(pair.corrected)
+    difference = pair.seen_from(name)
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})", p_value(pair.corrected)
 
 
 def p_value(p: float) -> str:
@@ -193,11 +193,11 @@ def _notes(comparisons: Comparisons, cohort: Cohort) -> Iterator[str]:
         f"item, with uncorrected 95 % intervals; p: {tests}, corrected for all {count:,} pairs (Holm)."
     )
     yield "alike: methods that share a letter do not differ significantly (5 %)."
-    shown = statistics.median(comparisons.smallest_difference(pair) for pair in comparisons.pairs)
-    if math.isfinite(shown) and shown > 0:
+    detectable = statistics.median(comparisons.smallest_difference(pair) for pair in comparisons.pairs)
+    if math.isfinite(detectable) and detectable > 0:
         yield (
-            f"Smallest detectable difference: {shown:.3f} (median of the pairs; 80 % power, 5 % shared among {count:,} "
-            "pairs)."
+            f"Smallest detectable difference: {detectable:.3f} (median of the pairs; 80 % power, 5 % shared among "
+            f"{count:,} pairs)."
         )
     seeds = [cell.seeds for cell in comparisons.cells if cell.row.record.training]
     if seeds and min(seeds) < stats.FEWEST_SEEDS:

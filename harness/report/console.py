@@ -23,15 +23,15 @@ LEGEND = "memory: the peak; latency: the median of one request; in brackets: wha
 def title(cohort: Cohort) -> str:
     """`ticket_routing: accuracy on 120 test items, 95 % intervals; smollm2-135m-q4 on cpu`"""
     key = cohort.key
-    where = f" on {key.device}" if key.device else ""
-    asked = f"{cohort.metric} on {key.items:,} test items, 95 % intervals" if key.items else "no item answered"
-    return f"{key.task}: {asked}; {key.model}{where}"
+    device = f" on {key.device}" if key.device else ""
+    measured = f"{cohort.metric} on {key.items:,} test items, 95 % intervals" if key.items else "no item answered"
+    return f"{key.task}: {measured}; {key.model}{device}"
 
 
 def render(cohort: Cohort, comparisons: Comparisons) -> str:
     """Title, what the task asks, table, what ended runs that are not ok, finding."""
     ended = [f"{row.name} {tables.quality_or_status(row.record)}" for row in cohort.rows if row.record.status != "ok"]
-    found = finding(cohort, comparisons)
+    conclusion = finding(cohort, comparisons)
     about = task_field(cohort.key.task, "about")
     lines = [
         plain(title(cohort), WIDTH),
@@ -39,7 +39,7 @@ def render(cohort: Cohort, comparisons: Comparisons) -> str:
         tables.console(cohort).text(),
         *(plain(line, WIDTH) for line in ended),
     ]
-    return "\n".join([*lines, *([fill(found, WIDTH)] if found else [])])
+    return "\n".join([*lines, *([fill(conclusion, WIDTH)] if conclusion else [])])
 
 
 def page(cohorts: Sequence[str]) -> str:

@@ -27,8 +27,8 @@ FORMULA = (
 
 def total_is(prices: Prices) -> str:
     """The label of `total` on an axis."""
-    asked = f"set-up and {count(prices.requests_per_month or REQUESTS)} requests"
-    return f"machine time of {asked} (s)" if prices.hour is None else f"cost of {asked} at {prices.hour:g} an hour"
+    counted = f"set-up and {count(prices.requests_per_month or REQUESTS)} requests"
+    return f"machine time of {counted} (s)" if prices.hour is None else f"cost of {counted} at {prices.hour:g} an hour"
 
 
 def break_even(record: Record, other: Record) -> float | None:
@@ -52,8 +52,8 @@ def section(cohort: Cohort, prices: Prices) -> Iterator[str]:
     yield "#### Cost"
     yield table(cohort, rows, prices).markdown()
     yield FORMULA + _priced(prices)
-    if said := [f"- {sentence}" for sentence in sentences(cohort, trained, rows)]:
-        yield "\n".join(said)
+    if findings := [f"- {sentence}" for sentence in sentences(cohort, trained, rows)]:
+        yield "\n".join(findings)
 
 
 def table(cohort: Cohort, rows: list[Row], prices: Prices) -> Table:

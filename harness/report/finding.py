@@ -67,8 +67,8 @@ def _training_alone(comparisons: Comparisons, trained: Row, untouched: Row) -> s
 
 def _best(rows: Sequence[Row], belongs: Callable[[Record], bool]) -> Row | None:
     """The best on validation of those that have a test value."""
-    own = [row for row in rows if measures.quality(row.record) and belongs(row.record)]
-    return max(own, key=_merit, default=None)
+    candidates = [row for row in rows if measures.quality(row.record) and belongs(row.record)]
+    return max(candidates, key=_merit, default=None)
 
 
 def _merit(row: Row) -> tuple[float, float]:

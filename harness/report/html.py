@@ -73,9 +73,9 @@ def _figure(drawing: Drawing, tips: Mapping[str, str]) -> str:
     for colour, themed in _THEMED.items():
         svg = re.sub(colour, themed, svg, flags=re.IGNORECASE)
 
-    def asked(found: re.Match[str]) -> str:
-        said = escape(tips.get(found[1], ""), quote=True)
-        return f'<g class="point" tabindex="0" role="img" aria-label="{said}" data-tip="{said}">'
+    def focusable(point: re.Match[str]) -> str:
+        tip = escape(tips.get(point[1], ""), quote=True)
+        return f'<g class="point" tabindex="0" role="img" aria-label="{tip}" data-tip="{tip}">'
 
-    svg = re.sub(rf'<g id="{POINT}([^"]*)">', asked, svg)
+    svg = re.sub(rf'<g id="{POINT}([^"]*)">', focusable, svg)
     return f"<figure>{svg}<figcaption>{escape(drawing.description)}</figcaption></figure>"

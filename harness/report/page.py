@@ -61,8 +61,8 @@ def _blocks(chapters: Sequence[Chapter], name: str, left_out: Sequence[str]) -> 
     for task, of_task in groupby(chapters, key=lambda chapter: chapter.key.task):
         yield Block.of(f"## {markdown(task)}")
         yield from (Block(chapter.text, chapter.html) for chapter in of_task)
-    if said := list(public_twins.section([(chapter.key, chapter.values) for chapter in chapters])):
-        yield Block.of("\n\n".join(said))
+    if agreement := list(public_twins.section([(chapter.key, chapter.values) for chapter in chapters])):
+        yield Block.of("\n\n".join(agreement))
     if fared := rules(chapters):
         yield Block.of(f"## How such a choice fares\n\n{REGRET}\n\n{fared.markdown()}")
     yield Block.of(f"## Provenance\n\n{environment(chapters).markdown()}")
@@ -75,7 +75,7 @@ def _opening(chapters: Sequence[Chapter], name: str, left_out: Sequence[str]) ->
     yield from answers(chapters)
     yield EXPLORATORY
     if left_out:
-        yield "\n".join(f"- left out: {markdown(said, 400)}" for said in left_out)
+        yield "\n".join(f"- left out: {markdown(message, 400)}" for message in left_out)
     if dequantised := sorted({chapter.key.model for chapter in chapters if chapter.dequantised}):
         yield DEQUANTISED.format(models=" and ".join(map(markdown, dequantised)))
     if len(chapters) > len({chapter.key.task for chapter in chapters}):
@@ -90,10 +90,10 @@ def answers(chapters: Sequence[Chapter]) -> Iterator[str]:
     for (task, model), of_model in by_task(chapters):
         headline = _headline(of_model)
         several = sum(known == task for known, _ in models) > 1
-        where = f"**{markdown(task)}**" + (f" on {markdown(model)}" if several else "")
+        subject = f"**{markdown(task)}**" + (f" on {markdown(model)}" if several else "")
         others = len(of_model) - 1
         also = f" {others} smaller or other cohort{'s' * (others > 1)} below." if others else ""
-        yield f"{where}: {headline.answer}{also}"
+        yield f"{subject}: {headline.answer}{also}"
 
 
 def by_task(chapters: Sequence[Chapter]) -> Iterator[tuple[tuple[str, str], list[Chapter]]]:
@@ -109,10 +109,10 @@ def _headline(of_task: Sequence[Chapter]) -> Chapter:
 def rules(chapters: Sequence[Chapter]) -> Table | None:
     """Regret of the recommendation and of two fixed rules; None if there is only one task."""
     headlines = [_headline(of_task) for _, of_task in by_task(chapters)]
-    found = over_tasks([{rule: (share, mean) for rule, (share, mean) in c.regret.items()} for c in headlines])
+    summaries = over_tasks([{rule: (share, mean) for rule, (share, mean) in c.regret.items()} for c in headlines])
     rows = [
         (one.rule, f"{one.tasks}", f"{one.within:.0%}", f"{one.least:.0%}", f"{100 * one.mean:.1f}")
-        for one in found
+        for one in summaries
         if one.tasks > 1
     ]
     head = ("rule", "tasks", "within 2 points of the best", "with one task left out", "mean regret, points")

@@ -98,8 +98,8 @@ def predicted(chain: str, cells: list[Measured]) -> Iterator[Pair]:
 def _chains(cohort: Cohort) -> list[str]:
     """As the runs recorded them; records that are older than that have the task's own file."""
     recorded = next((record.predicted for record in cohort.records if record.predicted), None)
-    said = recorded or task_field(cohort.key.task, "predicted") or []
-    return [str(chain) for chain in said] if isinstance(said, list) else [str(said)]
+    predicted = recorded or task_field(cohort.key.task, "predicted") or []
+    return [str(chain) for chain in predicted] if isinstance(predicted, list) else [str(predicted)]
 
 
 def _cells(cohort: Cohort) -> Iterator[Measured]:

@@ -31,9 +31,9 @@ def section(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[str]:
 def _rows(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[tuple[str, ...]]:
     largest: dict[tuple[str, str], tuple[Key, Values]] = {}
     for key, values in cohorts:
-        where = (key.task, key.model)
-        if where not in largest or (key.items or 0) > (largest[where][0].items or 0):
-            largest[where] = key, values
+        place = (key.task, key.model)
+        if place not in largest or (key.items or 0) > (largest[place][0].items or 0):
+            largest[place] = key, values
     twin = {task: str(task_field(task, "twin")) for task in {task for task, _ in largest}}
     for (task, model), (_, mine) in largest.items():
         if (twin[task], model) not in largest:
@@ -42,8 +42,8 @@ def _rows(cohorts: Sequence[tuple[Key, Values]]) -> Iterator[tuple[str, ...]]:
         shared = sorted(set(mine) & set(theirs))
         if len(shared) >= FEWEST:
             tau = agreement([mine[name] for name in shared], [theirs[name] for name in shared])
-            said = "undefined (all level)" if tau is None else f"{tau:.2f}"
-            yield markdown(task), markdown(other.task), markdown(model), str(len(shared)), said
+            agreed = "undefined (all level)" if tau is None else f"{tau:.2f}"
+            yield markdown(task), markdown(other.task), markdown(model), str(len(shared)), agreed
 
 
 def agreement(one: list[float], other: list[float]) -> float | None:

@@ -23,8 +23,8 @@ def sentence(cohort: Cohort, comparisons: Comparisons, chosen: Strategy | None) 
         return "no run has a validation value, so no method is chosen."
     first = f"{_chosen(cohort, chosen)}{_over_zero_shot(cohort, chosen, comparisons)}."
     untuned = chosen.row.record.training and measures.tries(chosen.row.record) < 2
-    said = ["Its learning rate was not tuned."] if untuned else []
-    return " ".join([first, *_cheaper(chosen, comparisons), *said])
+    remarks = ["Its learning rate was not tuned."] if untuned else []
+    return " ".join([first, *_cheaper(chosen, comparisons), *remarks])
 
 
 def _chosen(cohort: Cohort, chosen: Strategy) -> str:
@@ -33,14 +33,14 @@ def _chosen(cohort: Cohort, chosen: Strategy) -> str:
     items = f", {n:,.0f} items" if n is not None else ""
     seeds = len(chosen.row.runs)
     mean = f", mean of {seeds} seeds" if seeds > 1 else ""
-    found = f"({markdown(cohort.metric)} {value:.3f}{items}{mean})"
+    validated = f"({markdown(cohort.metric)} {value:.3f}{items}{mean})"
     if value < best:
-        why = f"is the cheapest of {len(chosen.alike)} as good as the best on validation {found}"
+        why = f"is the cheapest of {len(chosen.alike)} as good as the best on validation {validated}"
         why += f"; {markdown(chosen.best.name)} has {best:.3f} there"
     else:
         level = [row.name for row in chosen.alike if row is not chosen.row and chosen.values[row.name] == value]
         tied = f", level with {markdown(', '.join(level))}" if level else ""
-        why = f"has the highest validation value {found}{tied}"
+        why = f"has the highest validation value {validated}{tied}"
     return f"{markdown(chosen.row.name)} {why}; on the test split it reaches {_test_value(cohort, record)}"
 
 
@@ -62,11 +62,12 @@ def _over_zero_shot(cohort: Cohort, chosen: Strategy, comparisons: Comparisons) 
     pair = comparisons.between(chosen.row.name, row.name)
     if pair is None:
         return f", and {UNTRAINED} {with_interval(measures.quality(row.record))}"
-    found = pair.seen_from(chosen.row.name)
-    way = "over" if found.value >= 0 else "under"
-    low, high = (found.low, found.high) if found.value >= 0 else (-found.high, -found.low)
+    difference = pair.seen_from(chosen.row.name)
+    way = "over" if difference.value >= 0 else "under"
+    low, high = (difference.low, difference.high) if difference.value >= 0 else (-difference.high, -difference.low)
     sure = _in_doubt(comparisons, pair)
-    return f", {_points(abs(found.value))} {way} {UNTRAINED} (95 % interval {100 * low:.0f} to {100 * high:.0f}{sure})"
+    interval = f"95 % interval {100 * low:.0f} to {100 * high:.0f}"
+    return f", {_points(abs(difference.value))} {way} {UNTRAINED} ({interval}{sure})"
 
 
 def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
@@ -110,8 +111,8 @@ def _detectable(comparisons: Comparisons, pair: Pair) -> str:
 
 
 def _points(difference: float, *, signed: bool = False) -> str:
-    said = f"{100 * difference:+.0f}" if signed else f"{100 * difference:.0f}"
-    return f"{said} point{'s' * (said.lstrip('+-') != '1')}"
+    number = f"{100 * difference:+.0f}" if signed else f"{100 * difference:.0f}"
+    return f"{number} point{'s' * (number.lstrip('+-') != '1')}"
 
 
 def _costs(row: Row) -> tuple[float, float]:
@@ -125,5 +126,5 @@ def _share(row: Row, chosen: Row) -> str:
     memory, seconds = _costs(row)
     whole, whole_seconds = _costs(chosen)
     shares = [("memory", memory, whole), ("training time", seconds, whole_seconds)]
-    known = [(what, own / of) for what, own, of in shares if 0 < own < math.inf and 0 < of < math.inf]
+    known = [(what, part / base) for what, part, base in shares if 0 < part < math.inf and 0 < base < math.inf]
     return " and ".join(f"{100 * share:.0f} % of its {what}" for what, share in known)

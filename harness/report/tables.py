@@ -124,9 +124,9 @@ def _parameters(record: Record) -> str:
 def learning_rate(row: Row) -> str:
     """`0.0003 of 3`: the value, and of how many tried on validation it is the best; seeds may have chosen several."""
     rates = dict.fromkeys((run.record.training and run.record.training.learning_rate) for run in row.runs)
-    said = ", ".join(f"{rate:g}" for rate in rates if rate is not None)
+    values = ", ".join(f"{rate:g}" for rate in rates if rate is not None)
     tries = max(measures.tries(run.record) for run in row.runs)
-    return (said or MISSING) + (f" of {tries}" if said and tries > 1 else "")
+    return (values or MISSING) + (f" of {tries}" if values and tries > 1 else "")
 
 
 def _seeds(row: Row) -> str:
@@ -137,11 +137,11 @@ def _seeds(row: Row) -> str:
 
 def secondary_metrics(cohort: Cohort) -> Table | None:
     """Every other metric that was recorded, a column each."""
-    found = [(row, quality.metrics) for row in _answered(cohort) if (quality := row.record.quality)]
-    names = list(dict.fromkeys(name for _, named in found for name in named if name != cohort.metric))
+    measured = [(row, quality.metrics) for row in _answered(cohort) if (quality := row.record.quality)]
+    names = list(dict.fromkeys(name for _, named in measured for name in named if name != cohort.metric))
     if not names:
         return None
-    rows = [(markdown(row.name), *(_three_decimals(named.get(name)) for name in names)) for row, named in found]
+    rows = [(markdown(row.name), *(_three_decimals(named.get(name)) for name in names)) for row, named in measured]
     return Table(("method", *(markdown(n, 40) for n in names)), tuple(rows)).without_empty_columns()
 
 
@@ -196,8 +196,8 @@ def retention(cohort: Cohort) -> Table | None:
 def latencies(cohort: Cohort) -> Table | None:
     """Single requests: whole, to the first token, each further one; with the task's own end and a fixed length."""
     timed = [(row, i, i.latency_ms) for row in _answered(cohort) if (i := row.record.inference) and i.latency_ms]
-    asked = [(row, inference, whole) for row, inference, whole in timed if whole.p99 is not None]
-    lengths = {int(i.fixed.tokens) for _, i, _ in asked if i.fixed and i.fixed.tokens is not None}
+    with_requests = [(row, inference, whole) for row, inference, whole in timed if whole.p99 is not None]
+    lengths = {int(i.fixed.tokens) for _, i, _ in with_requests if i.fixed and i.fixed.tokens is not None}
     fixed = "answer of " + ", ".join(map(str, sorted(lengths))) + " tokens"
     rows = [
         (
@@ -213,7 +213,7 @@ def latencies(cohort: Cohort) -> Table | None:
             short(median(merged.fixed and merged.fixed.latency_ms)),
             _scientific(merged.largest_logit_difference),
         )
-        for row, inference, whole in asked
+        for row, inference, whole in with_requests
         for merged in [inference.merged or Merged()]
     ]
     headings = (
@@ -249,18 +249,18 @@ def predicted_memory(cohort: Cohort) -> Table | None:
 
 def slices(cohort: Cohort) -> Table | None:
     """Quality by slice, a column each, under its number of items."""
-    found = [(row, quality.slices) for row in _answered(cohort) if (quality := row.record.quality)]
-    names = sorted({name for _, named in found for name in named})
+    measured = [(row, quality.slices) for row in _answered(cohort) if (quality := row.record.quality)]
+    names = sorted({name for _, named in measured for name in named})
     if not names:
         return None
 
     def heading(name: str) -> str:
-        counts = {int(n) for _, named in found if name in named and (n := named[name].n) is not None}
+        counts = {int(n) for _, named in measured if name in named and (n := named[name].n) is not None}
         return markdown(name, 40) + (f" (n {', '.join(map(str, sorted(counts)))})" if counts else "")
 
     rows = [
         (markdown(row.name), *(_two_decimals(named[name].value if name in named else None) for name in names))
-        for row, named in found
+        for row, named in measured
     ]
     return Table(("method", *map(heading, names)), tuple(rows))
 

@@ -213,5 +213,5 @@ def task_folder(name: str, path: str | None) -> Path:
         return folder
     if name == "folder":
         raise UserError("task=folder needs task.path=DIR.")
-    own = Path("tasks") / name
-    return own if (own / "task.yaml").exists() else paths.TASKS / name
+    local = Path("tasks") / name
+    return local if (local / "task.yaml").exists() else paths.TASKS / name

@@ -111,25 +111,25 @@ def words_of_job() -> list[str]:
 def _cells(words: Sequence[str]) -> list[Cell]:
     _check_groups(words)
     whole = hydra.compose("config", [*_named(words), *_search_path()], return_hydra_config=True)
-    own = [_readable(word) for word in words if word not in _FLAGS and not word.startswith(_FOR_HYDRA)]
-    given = {_key(word) for word in own}
+    settings = [_readable(word) for word in words if word not in _FLAGS and not word.startswith(_FOR_HYDRA)]
+    given = {_key(word) for word in settings}
     params = (f"{name}={value}" for name, value in (whole.hydra.sweeper.params or {}).items())
-    jobs = _split([*(param for param in params if _key(param) not in given), *own])
+    jobs = _split([*(param for param in params if _key(param) not in given), *settings])
     several = any(word in _FLAGS for word in words) or whole.hydra.mode == RunMode.MULTIRUN
     if len(jobs) > 1 and not several:
-        raise UserError(f"{' '.join(own)}: several values are a sweep: harness run -m ...")
-    found = _distinct(_applying(job) for job in jobs)
-    for word in found[0].left_out if found else ():
-        if all(any(_key(word) == _key(other) for other in cell.left_out) for cell in found):
-            methods = ", ".join(dict.fromkeys(method for cell in found if (method := cell.chosen("method"))))
+        raise UserError(f"{' '.join(settings)}: several values are a sweep: harness run -m ...")
+    cells = _distinct(_applying(job) for job in jobs)
+    for word in cells[0].left_out if cells else ():
+        if all(any(_key(word) == _key(other) for other in cell.left_out) for cell in cells):
+            methods = ", ".join(dict.fromkeys(method for cell in cells if (method := cell.chosen("method"))))
             raise UserError(f"{word}: there is no such setting{f' for {methods}' if methods else ''}.")
-    return found
+    return cells
 
 
-def _distinct(found: Iterable[Cell]) -> list[Cell]:
+def _distinct(cells: Iterable[Cell]) -> list[Cell]:
     """Each cell once, although several jobs become the same when a setting is left out."""
     left_out: dict[tuple[str, ...], tuple[str, ...]] = {}
-    for cell in found:
+    for cell in cells:
         left_out[cell.words] = (*left_out.get(cell.words, ()), *cell.left_out)
     return [Cell(words, tuple(dict.fromkeys(without))) for words, without in left_out.items()]
 
@@ -169,8 +169,8 @@ def _key(word: str) -> str:
 
 
 def _search_path() -> list[str]:
-    own = paths.user_conf()
-    return [f"hydra.searchpath=[file://{own}]"] if own else []
+    folder = paths.user_conf()
+    return [f"hydra.searchpath=[file://{folder}]"] if folder else []
 
 
 def _split(words: Sequence[str]) -> list[list[str]]:

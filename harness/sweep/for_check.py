@@ -50,7 +50,7 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
             raise UserError(f"{word}: how many seeds are run is worked out; gate.seeds=N sets their number.")
 
     # 1. What both sides can run, and how many items and seeds that takes.
-    cells = {side: _by_task(side, compose.compositions([*words, *own])) for side, own in sides.items()}
+    cells = {side: _by_task(side, compose.compositions([*words, *overrides])) for side, overrides in sides.items()}
     tasks = _common(cells)
     first = next(iter(cells["--baseline"].values()))
     gate = Gate.of(first.config.get("gate"))
@@ -68,10 +68,10 @@ def fill(baseline: str, candidate: str, words: Sequence[str], margin: float | No
     shared += [f"{name}={value}" for name, value in extent.items()]
 
     # 2. Run what is missing, a sweep a side.
-    folders = {side: _folders([*shared, *own], tasks) for side, own in sides.items()}
+    folders = {side: _folders([*shared, *overrides], tasks) for side, overrides in sides.items()}
     _announce(chosen, sides, [folder for of_side in folders.values() for folder in chain(*of_side.values())])
-    for side, own in sides.items():
-        if launch.main(["-m", *shared, *own]) == launch.WRONG:
+    for side, overrides in sides.items():
+        if launch.main(["-m", *shared, *overrides]) == launch.WRONG:
             raise UserError("No check: the configuration of its runs is wrong (see above).")
         if missing := [folder for folder in chain(*folders[side].values()) if not (folder / RECORD_FILE).exists()]:
             raise UserError(f"No check: {len(missing)} runs of {side} were not made; the same command resumes.")
@@ -100,11 +100,11 @@ def _name(word: str) -> str:
 
 def _by_task(side: str, cells: Sequence[Settings]) -> dict[str, Settings]:
     """The side's one cell of each task."""
-    found: dict[str, Settings] = {}
+    by_task: dict[str, Settings] = {}
     for cell in cells:
-        if found.setdefault(cell.task.name, cell) is not cell:
+        if by_task.setdefault(cell.task.name, cell) is not cell:
             raise UserError(f"{side}: several methods on {cell.task.name}; a check compares one with one.")
-    return found
+    return by_task
 
 
 def _common(cells: Mapping[str, Mapping[str, Settings]]) -> dict[str, Task]:
@@ -127,14 +127,14 @@ def _common(cells: Mapping[str, Mapping[str, Settings]]) -> dict[str, Task]:
 
 def _folders(words: Sequence[str], tasks: Mapping[str, Task]) -> dict[str, list[Path]]:
     """Where the runs of a side lie, by task; a method that is not trained has one run whatever the seed."""
-    found: dict[str, dict[Path, None]] = {}
+    by_task: dict[str, dict[Path, None]] = {}
     for settings in compose.compositions(list(words)):
         task = tasks[settings.task.name]
         folder = results_folder.run_folder(settings.results, settings.planned(task))
         if settings.reuse == "any" and (done := results_folder.finished(folder, other_versions=True)):
             folder = folder.parent / done.run_id
-        found.setdefault(task.name, {})[folder] = None
-    return {task: list(folders) for task, folders in found.items()}
+        by_task.setdefault(task.name, {})[folder] = None
+    return {task: list(folders) for task, folders in by_task.items()}
 
 
 def _announce(made: Plan, sides: Mapping[str, Sequence[str]], folders: Sequence[Path]) -> None:

@@ -199,10 +199,10 @@ def _print_left_out(chosen: Sequence[Cell]) -> None:
 def _print_summary(outcomes: list[Outcome]) -> None:
     print()
     for status in dict.fromkeys(o.status for o in outcomes):
-        some = [o for o in outcomes if o.status == status]
-        print(f"{len(some)} {status}" + ("" if status in ("ok", "same") else ":"))
+        alike = [o for o in outcomes if o.status == status]
+        print(f"{len(alike)} {status}" + ("" if status in ("ok", "same") else ":"))
         if status not in ("ok", "same"):
-            for outcome in some:
+            for outcome in alike:
                 print(f"    {outcome.cell}: {outcome.detail}")
 
 
