@@ -96,7 +96,7 @@ def _writable(folder: Path) -> Finding:
 
 
 def _start_method() -> Finding:
-    from harness.sweep.worker import start_method
+    from harness.sweep.start_run import start_method
 
     method = start_method()
     slow = "" if method == "forkserver" else ", because CUDA is initialised by the imports: runs start slower"

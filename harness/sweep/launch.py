@@ -27,7 +27,7 @@ from harness.progress import spoken
 from harness.records import measures, results_folder
 from harness.records.record import Record
 from harness.settings import Settings, redacted_overrides
-from harness.sweep import compose, worker
+from harness.sweep import compose, start_run
 from harness.sweep.board import Board
 from harness.sweep.compose import Cell
 from harness.sweep.time_left import Done, Pace, Planned
@@ -60,7 +60,7 @@ _board: Board | None = None
 def main(overrides: list[str], *, debug: bool = False) -> int:
     """Run a cell or a sweep; 0, 1 if a run failed, 2 if the configuration is wrong."""
     global _board
-    worker.begin()
+    start_run.begin()
     try:
         chosen = compose.cells(overrides)
         with tempfile.TemporaryDirectory(prefix="harness-sweep-") as name:
@@ -134,7 +134,7 @@ def _run_cell(settings: Settings, title: str) -> tuple[str, str]:
         if done := results_folder.finished(folder, other_versions=settings.reuse == "any"):
             other = "" if done.run_id == planned.run_id else f" (made with other versions: {done.run_id})"
             return "same", f"{_result(done)}; finished before{other}"
-        record = worker.carry_out(settings.config, planned, folder, title, _board)
+        record = start_run.carry_out(settings.config, planned, folder, title, _board)
     return record.status, _result(record)
 
 

@@ -1,6 +1,6 @@
 """What the fork server imports, so that a forked run has its libraries at once. The import is the point: it loads them.
 
-A server in which CUDA is initialised must not be forked, so nothing here may touch the device (`worker` checks it).
+A server in which CUDA is initialised must not be forked, so nothing here may touch the device (`start_run` checks it).
 """
 
 from __future__ import annotations
