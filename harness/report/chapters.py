@@ -47,6 +47,9 @@ from harness.text import Table, code, markdown, plain, with_interval
 MEMORY = {
     "rss": "resident memory of the process, on a CPU (peak less what it was after imports)",
     "cuda": "GPU memory",
+    "process": "GPU memory of the process, by the driver",
+    "device": "GPU memory in use more than before the run, by the driver",
+    "reserved": "GPU memory that torch's allocator held, without the CUDA context",
 }
 
 

@@ -74,10 +74,10 @@ def _in_doubt(comparisons: Comparisons, pair: Pair) -> str:
     if pair.differ:
         return ""
     pairs = len(comparisons.pairs)
-    p = f"p {p_value(pair.difference.p)}"
+    p = f"p {p_value(pair.corrected)}"
     if pairs > 1:
-        p += f", corrected for all {pairs:,} pairs {p_value(pair.corrected)}"
-    return f"; not significantly different, {p}{_detectable(comparisons, pair)}"
+        p += f" corrected for all {pairs:,} pairs, {p_value(pair.difference.p)} uncorrected"
+    return f"; not significant: {p}{_detectable(comparisons, pair)}"
 
 
 def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _cheaper(chosen: Strategy, comparisons: Comparisons) -> Iterator[str]:
 def _detectable(comparisons: Comparisons, pair: Pair) -> str:
     """Nothing if all items have the same difference, because the variance is then zero."""
     if not comparisons.could_show(pair):
-        return "; too little was measured to show any difference at that level"
+        return "; too few items and seeds to show a difference of any size"
     smallest = comparisons.smallest_difference(pair)
     return f"; smallest detectable difference {_points(smallest)}" if smallest > 0 else ""
 

@@ -230,7 +230,7 @@ def test_a_difference_that_could_not_have_been_shown_is_not_given_in_points(tmp_
         tmp_path / "results", [*runs, (make_record("zero_shot", 0.3, 0.3), shuffled_scores(36, seed=9))]
     )
     page = write_report(str(root), tmp_path / "report").page.read_text()
-    assert "too little was measured to show any difference" in page
+    assert "too few items and seeds to show a difference of any size" in page
     assert "smallest detectable" not in page
 
 
