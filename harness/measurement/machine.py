@@ -10,11 +10,12 @@ import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import harness
 from harness import RESULTS_VERSION
 from harness.measurement import matmul
+from harness.measurement.gpu_driver import visible_gpus
 from harness.measurement.readings import Environment
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def device() -> torch.device:
 
 def describe_device() -> tuple[str, int]:
     """The device's name and its memory in bytes, from the driver rather than torch."""
-    if gpu := _first_gpu():
-        return gpu
+    if gpus := visible_gpus():
+        return gpus[0].name, gpus[0].memory_bytes
     import psutil
 
     return f"CPU: {_processor()}, {os.cpu_count()} cores", int(psutil.virtual_memory().total)
@@ -68,8 +69,14 @@ def describe_device() -> tuple[str, int]:
 
 def device_kind() -> str:
     """The GPU's name, or "cpu" for all CPUs; part of a run's identity."""
-    gpu = _first_gpu()
-    return gpu[0] if gpu else "cpu"
+    gpus = visible_gpus()
+    return gpus[0].name if gpus else "cpu"
+
+
+def native_bfloat16() -> bool:
+    """Whether runs here compute in bfloat16 without emulation: a GPU that has it."""
+    gpus = visible_gpus()
+    return bool(gpus) and gpus[0].native_bfloat16
 
 
 def versions() -> dict[str, str]:
@@ -98,32 +105,6 @@ def source_commit() -> tuple[str | None, bool | None]:
     commit = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--", str(folder), str(folder.parent / "conf"), str(folder.parent / "tasks"))
     return commit, bool(changed) if commit else None
-
-
-@functools.cache
-def _first_gpu() -> tuple[str, int] | None:
-    """Name and memory of the first NVIDIA GPU that torch can use, or could if it were installed."""
-    if versions().get("torch", "").endswith("+cpu") or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return None
-    import pynvml
-
-    if (handle := first_gpu()) is None:
-        return None
-    return str(pynvml.nvmlDeviceGetName(handle)), int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-
-
-def first_gpu() -> Any:
-    """NVML's handle of the GPU that torch sees first, by CUDA_VISIBLE_DEVICES; None without a driver."""
-    import pynvml
-
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    try:
-        pynvml.nvmlInit()
-        if first.isdigit():
-            return pynvml.nvmlDeviceGetHandleByIndex(int(first))
-        return pynvml.nvmlDeviceGetHandleByUUID(first)
-    except pynvml.NVMLError:
-        return None
 
 
 def _processor() -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from harness.measurement.cpu_allocator import give_back
-from harness.measurement.machine import first_gpu
+from harness.measurement.gpu_driver import Driver, Usage, before_this_process
 from harness.measurement.readings import Peak
 
 _STATUS = Path("/proc/self/status")
@@ -22,7 +21,6 @@ _PROCESS = Path("/proc/self/stat")
 _RESET_PEAK = "5"
 _IN_USE_BYTES = 512 * 2**20
 _SWAPPED_BYTES = 16 * 2**20
-_SAMPLE_SECONDS = 0.02
 _CROWDED = 0.05
 """Share of CPU time that other processes may use before a figure counts as contaminated."""
 
@@ -31,6 +29,7 @@ class Resident:
     """Peak resident memory of this process on Linux; elsewhere the resident memory at the end of a phase."""
 
     kind = "rss"
+    reading: str | None = None
     baseline_bytes: int
 
     def __init__(self) -> None:
@@ -44,119 +43,95 @@ class Resident:
         self.baseline_bytes = _status("VmRSS")
 
     def reset(self) -> None:
+        """Start a phase."""
         if _CLEAR.exists():
             _CLEAR.write_text(_RESET_PEAK)
 
-    def peak(self) -> Peak:
+    def peak(self, phase: str) -> Peak:
+        """End a phase."""
         self._swapped = max(self._swapped, _status("VmSwap"))
         return Peak(allocated=max(0, _status("VmHWM") - self.baseline_bytes))
 
     def release(self) -> None:
         give_back()
 
-    def remarks(self) -> dict[str, list[str]]:
-        """Reasons why memory and time are contaminated."""
-        swapped = [f"{self._swapped} bytes of this process were swapped out"] if self._swapped > _SWAPPED_BYTES else []
-        return {"memory": swapped, "time": swapped}
+    def memory_remarks(self) -> list[str]:
+        """Reasons why memory is contaminated."""
+        return [f"{self._swapped} bytes of this process were swapped out"] if self._swapped > _SWAPPED_BYTES else []
+
+    def time_remarks(self, phase: str) -> list[str]:
+        """Reasons why the time of a phase is contaminated."""
+        return self.memory_remarks()
 
 
 class Cuda:
-    """Memory of a GPU: torch's counters, and the driver's figures sampled during a phase."""
+    """Peak memory of a GPU: torch's counters, and the driver's figures at the end of a phase.
+
+    No thread samples the driver, since it would compete with the kernel launches that are timed. Torch's allocator
+    gives nothing back within a phase, so what the driver counts at its end is the peak, plus what torch gave back when
+    memory ran out.
+    """
 
     kind = "cuda"
     baseline_bytes: int | None = None
 
-    def __init__(self) -> None:
-        self._driver = Driver()
-        self._used_at_start = self._driver.used()
-        self._device_peak = self._process_peak = 0
-        self._slowed: set[str] = set()
-        self._stop: threading.Event | None = None
-
-    def reset(self) -> None:
-        torch.cuda.reset_peak_memory_stats()
-        self._device_peak = self._process_peak = 0
-        self._stop = threading.Event()
-        threading.Thread(target=self._sample, args=(self._stop,), daemon=True).start()
-
-    def _sample(self, stop: threading.Event) -> None:
-        while not stop.wait(_SAMPLE_SECONDS):
-            self._read_driver()
-
-    def _read_driver(self) -> None:
-        self._device_peak = max(self._device_peak, self._driver.used())
-        self._process_peak = max(self._process_peak, self._driver.used_by(os.getpid()))
-        self._slowed |= self._driver.slowed()
-
-    def peak(self) -> Peak:
-        if self._stop is not None:
-            self._stop.set()
-        self._read_driver()
-        return Peak(
-            allocated=torch.cuda.max_memory_allocated(),
-            reserved=torch.cuda.max_memory_reserved(),
-            device=max(0, self._device_peak - self._used_at_start) if self._device_peak else None,
-            process=self._process_peak or None,
-        )
+    def __init__(self, driver: Driver | None = None, before: Usage | None = None) -> None:
+        self._driver = driver or Driver()
+        self._before = before or before_this_process()
+        self._slowed: defaultdict[str, set[str]] = defaultdict(set)
+        self._shared: set[str] = set()
+        self.reading: str | None = None
 
     def begin(self) -> None:
-        """Free cached memory; the baseline was read at construction, before this process used the GPU."""
+        """Free cached memory; the baseline was read before this process used the GPU."""
         torch.cuda.empty_cache()
 
     def release(self) -> None:
         torch.cuda.empty_cache()
 
-    def remarks(self) -> dict[str, list[str]]:
-        """Reasons why memory and time are contaminated."""
-        busy = self._used_at_start > _IN_USE_BYTES
-        used = [f"{self._used_at_start} bytes of the GPU were in use at the start"] if busy else []
-        slowed = [f"the GPU's clock was slowed down: {', '.join(sorted(self._slowed))}"] if self._slowed else []
-        return {"memory": used, "time": [*used, *slowed]}
+    def reset(self) -> None:
+        """Start a phase: give back what torch's allocator holds, which would count as the phase's."""
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak(self, phase: str) -> Peak:
+        """End a phase."""
+        reserved, usage = torch.cuda.max_memory_reserved(), self._driver.usage()
+        given_back = reserved - torch.cuda.memory_reserved()
+        process = self._driver.used_by(os.getpid())
+        if self.reading is None:
+            self.reading = "process" if process else "device" if usage.used_bytes else "reserved"
+        self._slowed[phase] |= self._driver.slowed()
+        if _others(usage, self._before, os.getpid()):
+            self._shared.add(phase)
+        return Peak(
+            allocated=torch.cuda.max_memory_allocated(),
+            reserved=reserved,
+            device=max(0, usage.used_bytes - self._before.used_bytes) + given_back if usage.used_bytes else None,
+            process=process + given_back if process else None,
+        )
+
+    def memory_remarks(self) -> list[str]:
+        """Reasons why memory is contaminated."""
+        used = self._before.used_bytes
+        return [
+            *([f"{used} bytes of the GPU were in use at the start"] if used > _IN_USE_BYTES else []),
+            *(["another process used the GPU"] if self._shared and self.reading != "process" else []),
+        ]
+
+    def time_remarks(self, phase: str) -> list[str]:
+        """Reasons why the time of a phase is contaminated."""
+        reasons = ", ".join(sorted(self._slowed[phase]))
+        return [
+            *(["another process used the GPU"] if phase in self._shared else []),
+            *([f"the GPU's clock was slowed down: {reasons}"] if reasons else []),
+        ]
 
 
-class Driver:
-    """Figures of NVIDIA's driver for the GPU in use; zero or empty without a driver."""
-
-    def __init__(self) -> None:
-        import pynvml
-
-        self._nvml = pynvml
-        self._handle = first_gpu()
-
-    def used(self) -> int:
-        """Bytes in use on the device by all processes, without the driver's reserved memory."""
-        if not self._handle:
-            return 0
-        try:
-            return int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle, version=self._nvml.nvmlMemory_v2).used)
-        except self._nvml.NVMLError:
-            return 0
-
-    def used_by(self, process: int) -> int:
-        """Bytes in use by a process; 0 if the driver does not list it (process ids may differ in a container)."""
-        if not self._handle:
-            return 0
-        try:
-            running = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._handle)
-        except self._nvml.NVMLError:
-            return 0
-        return next((int(p.usedGpuMemory or 0) for p in running if p.pid == process), 0)
-
-    def slowed(self) -> set[str]:
-        """Why the clock is throttled: heat, hardware, power brake; the ordinary power limit does not count."""
-        if not self._handle:
-            return set()
-        try:
-            reasons = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle)
-        except self._nvml.NVMLError:
-            return set()
-        names = {
-            "heat": self._nvml.nvmlClocksThrottleReasonSwThermalSlowdown
-            | self._nvml.nvmlClocksThrottleReasonHwThermalSlowdown,
-            "hardware": self._nvml.nvmlClocksThrottleReasonHwSlowdown,
-            "power brake": self._nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown,
-        }
-        return {name for name, bits in names.items() if reasons & bits}
+def _others(now: Usage, before: Usage, own: int) -> bool:
+    """Whether another process uses the GPU; in a container the one new process is this one, under another number."""
+    others = now.processes - {own}
+    return bool(others) and not (own not in now.processes and len(others - before.processes) == 1 == len(others))
 
 
 class CpuTicks(NamedTuple):

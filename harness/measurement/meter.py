@@ -3,16 +3,17 @@
 Memory is a peak per phase: load, train, infer (one request at a time) and evaluate (the batched evaluation, which is
 not reported). On a GPU these are torch's allocated and reserved peaks, and the driver's figures for the device and, if
 available, for this process. The driver's figure is the headline, since torch sees neither the CUDA context nor paged
-optimizers. On a CPU it is the process's peak resident memory minus the resident memory after the imports. The kernel's
-high-water mark is reset at the start of each phase (`/proc/self/clear_refs`), so a peak belongs to its phase. Every run
-is a separate process, so a peak belongs to its run.
+optimizers; the record names the figure, and different ones are never compared. On a CPU it is the process's peak
+resident memory minus the resident memory after the imports. The kernel's high-water mark is reset at the start of each
+phase (`/proc/self/clear_refs`), so a peak belongs to its phase. Every run is a separate process, so a peak belongs to
+its run.
 
 Time is a monotonic clock, read once the device is idle, and divided into load, data, tuning, training (optimisation
 steps only), validation, save, inference, latency, retention and other (the rest). A latency comes with the spread of
 its repeats.
 
-A figure is marked as contaminated if something else used the device: a GPU in use at the start or throttled by its
-driver, other processes on the CPU, memory swapped out, too few repeats.
+A figure is marked as contaminated if something else used the device: a GPU in use at the start, shared with another
+process or throttled by its driver; on a CPU other processes, or memory swapped out; and after too few repeats.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Meter:
         self.spent: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._gauge = gauge or (Cuda() if torch.cuda.is_available() else Resident())
         self._clock, self._cpu_counter = clock, cpu_counter
-        self._neighbours = Neighbours(cpu_counter)
+        # On a GPU the CPUs' other work is not what disturbs a run, and under a CPU quota it is another tenant's.
+        self._neighbours = Neighbours(cpu_counter if self._gauge.kind == "rss" else lambda: None)
 
     def begin(self) -> None:
         """Set a CPU's memory baseline; a GPU's was read when the meter was created."""
@@ -99,7 +101,7 @@ class Meter:
 
     def stop(self, name: str) -> None:
         self._neighbours.stop(name)
-        peak, previous = self._gauge.peak(), self.peaks.get(name, Peak())
+        peak, previous = self._gauge.peak(name), self.peaks.get(name, Peak())
         parts = {part.name: _highest(getattr(previous, part.name), getattr(peak, part.name)) for part in fields(Peak)}
         self.peaks[name] = Peak(**parts)
 
@@ -114,9 +116,8 @@ class Meter:
 
     def headline(self, phase: str) -> Number | None:
         """A phase's reported peak: the driver's on a GPU, resident memory on a CPU; None if the phase did not run."""
-        if (peak := self.peaks.get(phase)) is None:
-            return None
-        return peak.process or peak.device or peak.reserved or peak.allocated
+        peak = self.peaks.get(phase)
+        return peak.quoted(self._gauge.reading) if peak else None
 
     def settle(self) -> None:
         """Return freed memory to the system, so that the next phase does not start with it."""
@@ -130,18 +131,20 @@ class Meter:
 
     def contaminated(self) -> dict[str, list[str]]:
         """Why figures (memory, training, latency) are contaminated; figures without a reason are absent."""
-        device = self._gauge.remarks()
+        gauge = self._gauge
         reasons = {
-            "memory": device["memory"],
-            "training": [*device["time"], *self._neighbours.remark("train")] if "train" in self.peaks else [],
-            "latency": [*device["time"], *self._neighbours.remark("infer")],
+            "memory": gauge.memory_remarks(),
+            "training": [*gauge.time_remarks("train"), *self._neighbours.remark("train")]
+            if "train" in self.peaks
+            else [],
+            "latency": [*gauge.time_remarks("infer"), *self._neighbours.remark("infer")],
         }
         return {name: remarks for name, remarks in reasons.items() if remarks}
 
     def memory(self) -> Memory:
         """The peaks so far."""
         load, train, evaluate, infer = (self.peaks.get(phase) for phase in ("load", "train", "evaluate", "infer"))
-        return Memory(self.kind, self._gauge.baseline_bytes, load, train, evaluate, infer)
+        return Memory(self.kind, self._gauge.reading, self._gauge.baseline_bytes, load, train, evaluate, infer)
 
 
 def _highest(first: Number | None, second: Number | None) -> Number | None:

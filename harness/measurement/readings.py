@@ -22,6 +22,13 @@ class Peak:
     process: Number | None = None
     """The driver's figure for this process."""
 
+    def quoted(self, reading: str | None) -> Number | None:
+        """The peak that reports quote: the one that `Memory.reading` names; without a name the first that is known."""
+        if reading is None:
+            return self.process or self.device or self.allocated
+        value: Number | None = getattr(self, reading)
+        return value
+
 
 @final
 @dataclass(frozen=True)
@@ -30,6 +37,8 @@ class Memory:
 
     kind: str | None = None
     """cuda | rss."""
+    reading: str | None = None
+    """Which figure of a GPU reports quote: process | device | reserved, the first that the driver knows."""
     baseline_bytes: Number | None = None
     """Resident memory after the imports on a CPU, already subtracted from the peaks."""
     load: Peak | None = None

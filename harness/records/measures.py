@@ -40,25 +40,26 @@ def items(record: Record) -> int | None:
     return int(record.quality.n + record.quality.unscored)
 
 
-def phase_memory(peak: Peak | None) -> float | None:
-    """A phase's peak as reports quote it: the driver's figure on a GPU, resident memory on a CPU."""
-    return (peak.process or peak.device or peak.allocated or None) if peak else None
+def phase_memory(record: Record, phase: str) -> float | None:
+    """The peak of a phase (load, train, infer): the driver's figure on a GPU, resident memory on a CPU."""
+    peak: Peak | None = getattr(record.memory, phase, None)
+    return peak.quoted(record.memory and record.memory.reading) or None if peak else None
 
 
 def training_memory(record: Record) -> float | None:
     """Peak bytes while training; a run that reused trained weights has only the copied figure."""
-    measured = phase_memory(record.memory and record.memory.train)
+    measured = phase_memory(record, "train")
     return measured if measured is not None else record.training and record.training.peak_memory_bytes
 
 
 def inference_memory(record: Record) -> float | None:
-    measured = phase_memory(record.memory and record.memory.infer)
+    measured = phase_memory(record, "infer")
     return measured if measured is not None else record.inference and record.inference.peak_memory_bytes
 
 
 def peak_memory(record: Record) -> float | None:
     """Peak bytes over the phases load, train and infer: what a machine needs for the whole run."""
-    loaded = phase_memory(record.memory and record.memory.load)
+    loaded = phase_memory(record, "load")
     return max((b for b in (loaded, training_memory(record), inference_memory(record)) if b is not None), default=None)
 
 
@@ -74,7 +75,8 @@ def merged_latency(record: Record) -> float | None:
 
 
 def memory_kind(record: Record) -> str | None:
-    return record.memory and record.memory.kind
+    """Which figure the quoted memory is: rss | process | device | reserved; cuda in records that do not say."""
+    return record.memory and (record.memory.reading or record.memory.kind)
 
 
 def labelled_rows(record: Record) -> int | None:
@@ -96,12 +98,13 @@ def hardware(record: Record) -> str | None:
 
 
 def device_kind(record: Record) -> str | None:
-    """cuda or cpu; None if the run ended before recording it."""
-    kind, device = memory_kind(record), record.environment.device or ""
+    """The GPU's name, since results differ between GPUs, or cpu; None if the run ended before recording it."""
+    kind, device = record.memory and record.memory.kind, record.environment.device or ""
     if kind is None and not device:
         return None
     # A GPU's name need not contain "cuda" ("NVIDIA H200"), so the kind of memory reading is more reliable.
-    return "cuda" if kind == "cuda" or "cuda" in device.lower() or "nvidia" in device.lower() else "cpu"
+    on_a_gpu = kind == "cuda" or "cuda" in device.lower() or "nvidia" in device.lower()
+    return (device or "cuda") if on_a_gpu else "cpu"
 
 
 def tries(record: Record) -> int:
