@@ -1,9 +1,9 @@
-"""Start one run in a fresh process, so that a peak is its own and a crash costs only one run.
+"""Start one run in a fresh process with one GPU, so that a peak is its own and a crash costs only one run.
 
-A run outlives the command that started it by _GRACE seconds at most: it would disturb what is measured next.
+A run outlives the command that started it by _GRACE seconds at most, since it would disturb the next measurement.
 
-Children are forked from a server that has the libraries loaded. Where CUDA is initialised in that server (an import
-asked the device), a fork would break it, and runs are spawned instead: slower to start, otherwise the same.
+Children are forked from a server that has the libraries loaded. If an import initialised CUDA in that server, a fork
+would break it, and runs are spawned instead: slower to start, otherwise the same.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.measurement.gpu_driver import before_this_process
 from harness.measurement.machine import describe_environment, device_kind
 from harness.records import results_folder
 from harness.records.reading import RECORD_FILE, RUN_FILES, read_record
 from harness.records.record import Failure, Record
+from harness.sweep.one_gpu import one_gpu, show_only
 
 _PRELOADED = "harness.sweep.preload"
 _GRACE = 10  # seconds in which an interrupted run may still write its record
@@ -53,10 +55,23 @@ def carry_out(
     kills = _out_of_memory_kills()
     for file in RUN_FILES:  # an attempt that is not ok gives way to the new one
         (folder / file).unlink(missing_ok=True)
-    started = time.time()
+    with one_gpu(watcher.note if watcher else print) as gpu:
+        started = time.time()
+        child = _in_a_process(config, planned, folder, title, watcher, gpu)
+    if (folder / RECORD_FILE).exists():
+        return read_record(folder / RECORD_FILE)
+    record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
+    results_folder.save_run(folder, record, {}, record.config)
+    return record
+
+
+def _in_a_process(
+    config: Mapping[str, Any], planned: Record, folder: Path, title: str, watcher: Watcher | None, gpu: str | None
+) -> Any:
+    """Run `_child` in a new process and wait for its end; returns the process."""
     context = _context(start_method())
     ours, theirs = context.Pipe(duplex=False) if watcher else (None, None)
-    child = context.Process(target=_child, args=(dict(config), planned, folder, title, theirs))
+    child = context.Process(target=_child, args=(dict(config), planned, folder, title, theirs, gpu))
     child.start()
     try:
         if watcher and ours and theirs:
@@ -68,11 +83,7 @@ def carry_out(
         child.join(timeout=_GRACE)
         child.kill()
         raise
-    if (folder / RECORD_FILE).exists():
-        return read_record(folder / RECORD_FILE)
-    record = _obituary(planned, child.exitcode, _out_of_memory_kills() > kills, started)
-    results_folder.save_run(folder, record, {}, record.config)
-    return record
+    return child
 
 
 def _listen(child: Any, pipe: Connection, watcher: Watcher) -> None:
@@ -135,7 +146,11 @@ def _tell(pipe: Connection, kind: str, text: str) -> None:
         pipe.send((kind, text))
 
 
-def _child(config: dict[str, Any], planned: Record, folder: Path, title: str, pipe: Connection | None) -> None:
+def _child(
+    config: dict[str, Any], planned: Record, folder: Path, title: str, pipe: Connection | None, gpu: str | None
+) -> None:
+    show_only(gpu)
+    before_this_process()
     import harness.sweep.preload  # noqa: F401  (quiet; and a spawned child has nothing loaded yet)
     from harness.inference import baselines
     from harness.progress import Progress
