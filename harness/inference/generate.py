@@ -8,6 +8,7 @@ shared.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from transformers import GenerationConfig
 from harness.contexts.chat_format import Encoder
 from harness.inference.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
 from harness.measurement.meter import now
+from harness.measurement.out_of_memory import is_out_of_memory
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
@@ -74,21 +76,21 @@ def surviving(
     """Run `work` on all indices in batches; after an out-of-memory error, go on with half the batch size."""
     done: dict[int, T] = {}
     while len(done) < count:
+        exhausted = False
         try:
             for index, result in work([i for i in range(count) if i not in done], size):
                 done[index] = result
                 progress(len(done), count)
-        except RuntimeError as cause:
-            if size == 1 or not _out_of_memory(cause):
+        except (RuntimeError, MemoryError) as cause:
+            if size == 1 or not is_out_of_memory(cause):
                 raise
+            exhausted = True
+        if exhausted:  # only now, since the exception's traceback keeps the batch's tensors alive
             size //= 2
+            gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     return [done[i] for i in range(count)]
-
-
-def _out_of_memory(cause: RuntimeError) -> bool:
-    return isinstance(cause, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause)
 
 
 @dataclass

@@ -26,6 +26,8 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
+from harness.measurement.out_of_memory import is_out_of_memory
+
 _NAME = "harness_shared_prefix"
 _PROBED = 6  # tokens
 _COPIES = 16
@@ -136,9 +138,9 @@ def _agree(model: Any, beginning: Sequence[int], rows: Sequence[Sequence[int]]) 
             return False
         with prefix.reading():
             logits = prefix.read(plain_rows(rows, prefix), logits=1)[:, -1]
-    except torch.OutOfMemoryError:
-        raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
+        if is_out_of_memory(cause):
+            raise
         print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
         return False
     return same(logits, torch.stack([read(model, [*beginning, *row]).logits[0, -1] for row in rows]))

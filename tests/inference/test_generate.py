@@ -1,12 +1,14 @@
 """Decoding against the plainest way to do the same."""
 
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
 from harness.contexts.chat_format import Encoder
-from harness.inference.generate import decode, generate
+from harness.inference.generate import decode, generate, surviving
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
 from tests.inference.asking import CHOICES, generate_all, ignore_progress, load_tiny, prefix_of, prompt_of
@@ -56,6 +58,39 @@ def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SharedPrefix, "own", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("too much")))
     with pytest.raises(torch.OutOfMemoryError):
         generate_all(base, prompts, prefix)
+
+
+@pytest.mark.parametrize(
+    "failure", [torch.OutOfMemoryError("full"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), MemoryError()], ids=repr
+)
+def test_a_failed_batch_is_released_before_the_next(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[weakref.ref[torch.Tensor]] = []
+    alive_when_emptied: list[bool] = []
+    sizes: list[int] = []
+
+    def work(left: list[int], size: int) -> Iterator[tuple[int, int]]:
+        tensor = torch.zeros(8)
+        batches.append(weakref.ref(tensor))
+        sizes.append(size)
+        if size > 1:
+            raise type(failure)(*failure.args)
+        for index in left:
+            yield index, index + int(tensor[0])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive_when_emptied.append(batches[-1]() is not None))
+    assert surviving(work, 3, 4, ignore_progress) == [0, 1, 2]
+    assert sizes == [4, 2, 1]
+    assert alive_when_emptied == [False, False]
+
+
+def test_any_other_error_ends_the_work_at_once() -> None:
+    def work(left: list[int], size: int) -> Iterator[tuple[int, int]]:
+        raise RuntimeError(f"no such kernel for {size} rows")
+        yield 0, 0
+
+    with pytest.raises(RuntimeError, match="for 4 rows"):
+        surviving(work, 3, 4, ignore_progress)
 
 
 @torch.no_grad()

@@ -110,3 +110,17 @@ def test_one_request_after_a_prefix_is_answered_as_without(base: loading.Base) -
         for allowed in ([], choices):
             alone, after = (decode(base.model, prompt, encoder.end_of_turn, 6, allowed, p) for p in (None, prefix))
             assert after.ids == alone.ids
+
+
+def test_memory_that_runs_out_while_probing_does_not_rule_out_sharing(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = load_tiny()
+    prompts = [prompt_of(base, text) for text in PROMPTS["the same twice"]]
+
+    def full(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SharedPrefix, "read", full)
+        with pytest.raises(RuntimeError, match="CUBLAS"):
+            SharedPrefix.of(base.model, prompts)
+    assert SharedPrefix.of(base.model, prompts) is not None
