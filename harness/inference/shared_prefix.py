@@ -158,13 +158,19 @@ class Own:
             for layer in layers
         ]
         self.window = slice(0, rows)
-        self.slots = torch.zeros(0)
+        self.rows = self.slots = torch.zeros(0, dtype=torch.long)
         self.seen = 0
-        # of each row in the window, with what is read next, at most
+        # slots in use in the longest row of the window, the next tokens' included
 
     def aim(self, window: slice, slots: torch.Tensor) -> None:
-        """What is read next: these rows' tokens, into these slots."""
-        self.window, self.slots, self.seen = window, slots, int(slots.max()) + 1
+        """What is read next: these rows' tokens, into these slots, which are given on the CPU.
+
+        The indices are moved to the buffers' device here, once, not in each layer.
+        """
+        device = self.buffers[0][0].device
+        self.window, self.seen = window, int(slots.max()) + 1
+        self.slots = slots.to(device)
+        self.rows = torch.arange(slots.shape[0], device=device)[:, None]
 
     def move(self, source: int, target: int) -> None:
         """Put one row's keys and values in another's place."""
@@ -174,11 +180,10 @@ class Own:
 
     def add(self, layer: int, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Keep what a layer has made of the tokens; all that the rows have of their own."""
-        rows = torch.arange(self.slots.shape[0], device=self.slots.device)[:, None]
         kept = []
         for buffer, state in zip(self.buffers[layer], states, strict=True):
             window = buffer[self.window]
-            window.transpose(1, 2)[rows, self.slots] = state.transpose(1, 2)
+            window.transpose(1, 2)[self.rows, self.slots] = state.transpose(1, 2)
             kept.append(window[:, :, : self.seen])
         return kept
 
@@ -216,11 +221,32 @@ def _attend(
             torch.cat([begun.expand(rows_own.shape[0], -1, -1, -1), rows_own], dim=2)
             for begun, rows_own in ((prefix.keys, key), (prefix.values, value))
         )
-        attended = torch.nn.functional.scaled_dot_product_attention(
-            query, keys, values, torch.nn.functional.pad(attention_mask, (length, 0)), scale=scaling, enable_gqa=True
-        )
+        mask = torch.nn.functional.pad(attention_mask, (length, 0))
+        attended = _grouped_attention(query, keys, values, mask, scaling, query.device.type)
         return attended.transpose(1, 2).contiguous(), None
     return _attend_in_parts(query, key, value, attention_mask, scaling, prefix), None
+
+
+def _grouped_attention(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    device_type: str,
+) -> torch.Tensor:
+    """Attention where several query heads share one key and value head.
+
+    On CUDA the keys and values are repeated for each query head: given a mask and `enable_gqa`, torch may fall back to
+    its unfused kernel, which stores every score in single precision.
+    """
+    grouped = device_type != "cuda"
+    if not grouped:
+        repeats = query.shape[1] // keys.shape[1]
+        keys, values = (heads.repeat_interleave(repeats, dim=1) for heads in (keys, values))
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, keys, values, mask, scale=scaling, enable_gqa=grouped
+    )
 
 
 def _attend_in_parts(
@@ -300,8 +326,9 @@ def plain_rows(rows: Sequence[Sequence[int]], prefix: SharedPrefix) -> Rows:
 
 def additive(seen: torch.Tensor, prefix: SharedPrefix) -> torch.Tensor:
     """A mask to add to scores, shape (rows, 1, tokens, seen), from what each token sees."""
-    mask = torch.zeros(seen.shape, dtype=prefix.dtype)
-    return mask.masked_fill_(~seen, torch.finfo(prefix.dtype).min)[:, None].to(prefix.device)
+    hidden = ~seen.to(prefix.device)  # moved as booleans, the smaller tensor
+    mask = torch.zeros(seen.shape, dtype=prefix.dtype, device=prefix.device)
+    return mask.masked_fill_(hidden, torch.finfo(prefix.dtype).min)[:, None]
 
 
 def read(model: Any, ids: Sequence[int]) -> Any:
