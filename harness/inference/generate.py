@@ -17,6 +17,7 @@ import torch
 from transformers import GenerationConfig
 
 from harness.contexts.chat_format import Encoder
+from harness.inference.cache_room import config_token_bytes, room
 from harness.inference.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
 from harness.measurement.meter import now
 from harness.measurement.out_of_memory import is_out_of_memory
@@ -28,8 +29,6 @@ TOKENS = {"cpu": 512, "cuda": 8192}
 """Tokens that are read at once: enough to keep the device busy."""
 _ROWS = {"cpu": 32, "cuda": 128}
 """Answers that are generated at once, unless measure.batch_size says it."""
-_ROOM = {"cpu": 2**14, "cuda": 2**19}
-"""Tokens whose keys and values are held at once while generating, those of the prefix not counted."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def _generate_together(
     prompt_ends = {i: prefix.rest(prompts[i]) for i in left}
     waiting = sorted(left, key=lambda i: len(prompt_ends[i]))
     slots_per_row = len(prompt_ends[waiting[-1]]) + most
-    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // slots_per_row))
+    rows = max(1, min(rows, len(left), room(prefix.device, prefix.token_bytes) // slots_per_row))
     cache = prefix.own(rows, slots_per_row)
     active: list[_Answer] = []
     while waiting or active:
@@ -168,6 +167,7 @@ def _generate_apart(
 ) -> Iterator[tuple[int, list[int]]]:
     """What transformers generates, in batches of similar length; a batch has one length if padding would disturb."""
     sizes = {i: len(prompts[i]) for i in left}
+    rows = _rows_apart(model, rows, max(sizes.values()) + most)
     batch: list[int] = []
     for i in sorted(left, key=lambda i: sizes[i], reverse=True):
         if batch and (len(batch) == rows or (sizes[i] < sizes[batch[0]] and not _can_be_padded(model))):
@@ -175,6 +175,16 @@ def _generate_apart(
             batch = []
         batch.append(i)
     yield from _generate_batch(model, encoder, prompts, batch, most)
+
+
+def _rows_apart(model: Any, rows: int, tokens_per_row: int) -> int:
+    """At most so many rows; on a GPU no more than its memory has room for, where the configuration tells that."""
+    if model.device.type != "cuda":
+        return rows
+    token_bytes = config_token_bytes(model.config.get_text_config(decoder=True), model.dtype.itemsize)
+    if token_bytes is None:
+        return rows
+    return max(1, min(rows, room(model.device, token_bytes) // tokens_per_row))
 
 
 def _can_be_padded(model: Any) -> bool:

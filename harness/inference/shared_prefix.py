@@ -26,6 +26,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
+from harness.inference.cache_room import layers_token_bytes
 from harness.measurement.out_of_memory import is_out_of_memory
 
 _NAME = "harness_shared_prefix"
@@ -82,6 +83,11 @@ class SharedPrefix:
     @property
     def dtype(self) -> torch.dtype:
         return self._layers[0].keys.dtype
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values."""
+        return layers_token_bytes(self._layers)
 
     def rest(self, prompt: Sequence[int]) -> list[int]:
         """A prompt's own tokens."""
