@@ -25,7 +25,7 @@ def fitting(free: int, token_bytes: int) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What a CUDA device can still allocate: the driver's free bytes, and those that torch has reserved but not used."""
+    """What a CUDA device can still allocate: the driver's free bytes, and those torch has reserved but not used."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
