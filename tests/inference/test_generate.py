@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from harness.inference.generate import decode, generate, surviving
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
 from tests.inference.asking import CHOICES, generate_all, ignore_progress, load_tiny, prefix_of, prompt_of
+from tests.tiny_model import TINY
 
 
 def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
@@ -27,6 +29,16 @@ def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
             assert (
                 generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), ignore_progress) == expected
             )
+
+
+def test_in_half_precision_batches_answer_as_single_requests_do() -> None:
+    """Rounding differs with the shape of a batch, so an answer may differ where two tokens are nearly as likely."""
+    base = loading.load(replace(TINY, dtype="bfloat16"), None)
+    encoder, prompts = Encoder(base.tokenizer), [prompt_of(base, f"{'a ' * n}{n}") for n in range(50)]
+    alone = [decode(base.model, prompt, encoder.end_of_turn, 3).ids for prompt in prompts]
+    for prefix in (None, prefix_of(base, prompts)):
+        batched = generate(base.model, encoder, prompts, 3, 8, prefix, ignore_progress)
+        assert sum(a == b for a, b in zip(batched, alone, strict=True)) >= 40
 
 
 class Ending(Encoder):
