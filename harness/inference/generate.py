@@ -1,8 +1,8 @@
 """How text is generated: greedily, many prompts at a time, or one request at a time for latency.
 
-With a shared prefix (`shared_prefix`) what all prompts begin with is read once and many prompts are read side by side.
-Without one, text is what transformers generates: the reference, and the way for a model whose attention cannot be
-shared.
+With a shared prefix (`shared_prefix`) the common prompt prefix is prefilled once, and the rest of many prompts in
+batches. Without one, transformers generates: the reference, and the fallback for a model whose attention cannot be
+split.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 TOKENS = {"cpu": 512, "cuda": 8192}
-"""Tokens that are read at once: enough to keep the device busy."""
+"""Tokens in one forward pass: enough to keep the device busy."""
 _ROWS = {"cpu": 32, "cuda": 128}
-"""Answers that are generated at once, unless measure.batch_size says it."""
+"""Answers that are generated at once, unless measure.batch_size is set."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def generate(
 ) -> list[list[int]]:
     """Greedy completions of at most `most` tokens, in the order of the prompts.
 
-    batch_size: answers at once; None: what suits the device. What does not fit into memory is tried again in
-    batches of half the size.
+    batch_size: answers at once; None: the device's default. A batch that does not fit into memory is tried again with
+    half the size.
     """
     size = batch_size or _ROWS[model.device.type]
     if prefix is None:
@@ -165,7 +165,7 @@ def _next_tokens(prefix: SharedPrefix, answers: Sequence[_Answer], seen: int) ->
 def _generate_apart(
     model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, rows: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """What transformers generates, in batches of similar length; a batch has one length if padding would disturb."""
+    """Generation by transformers, in batches of similar length, or of equal length if padding would change answers."""
     sizes = {i: len(prompts[i]) for i in left}
     rows = _rows_apart(model, rows, max(sizes.values()) + most)
     batch: list[int] = []
@@ -223,8 +223,8 @@ def decode(
 ) -> Decoded:
     """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
 
-    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: what a
-    server has read before the request comes; None if it reads the whole prompt.
+    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: the
+    common prompt prefix, as a server has it cached; None to prefill the whole prompt.
     """
     most = most if not choices else max(map(len, choices))
     with contextlib.nullcontext() if prefix is None else prefix.reading():
@@ -253,7 +253,7 @@ def _steps(model: Any, prompt: Sequence[int]) -> Any:
 
 
 def _steps_after(prefix: SharedPrefix, prompt: Sequence[int], most: int) -> Any:
-    """The same, where what the prompt begins with has been read."""
+    """The same, where the prompt's prefix is cached."""
     rest = prefix.rest(prompt)
     cache, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
     cache.aim(slice(0, 1), torch.arange(len(rest))[None])

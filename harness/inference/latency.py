@@ -20,7 +20,7 @@ class Timed:
 
     requests: Requests
     fixed: Requests | None = None
-    """The same with answers of one length for every method, whatever the model would say."""
+    """The same with a fixed answer length for every method; the end of the turn is ignored."""
     retrieval_ms: Summary | None = None
 
 
@@ -138,7 +138,7 @@ def _timed(
 def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> Merged:
     """Latency and quality with the adapter folded into the weights, and how far its logits move.
 
-    Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
+    Where the tuner cannot merge: `refused`, PEFT's message; the model may then be merged in part and is used no more.
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
     checked = list(examples[: respondent.measure.merged_items])
