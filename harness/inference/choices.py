@@ -1,9 +1,10 @@
 """How a choice is scored: the sum of log p(choice tokens and end of turn | prompt).
 
-With a shared prefix (`shared_prefix`) what all prompts begin with is read once, many prompts are read side by side, and
-an item's choices are read with its prompt as one tree: a node for each distinct beginning, which sees the prompt and
-its own ancestors (the attention of SpecInfer, Miao et al. 2023, used for scoring). Without one every choice is a
-sequence of its own: the reference, and the way for a model whose attention cannot be shared.
+With a shared prefix (`shared_prefix`) the common prompt prefix is prefilled once, and the rest of many prompts in
+batches. An item's choices are read with its prompt as one token tree: a node for each distinct prefix of a choice,
+which attends to the prompt and its own ancestors (the tree attention of SpecInfer, Miao et al. 2023, used for scoring).
+Without one every choice is a sequence of its own: the reference, and the fallback for a model whose attention cannot be
+split.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def _trees_in_rows(prefix: SharedPrefix, prompts: Sequence[Sequence[int]], trees
 
 @dataclass(frozen=True)
 class _Tree:
-    """The distinct beginnings of some sequences; a sequence's last token is predicted and never read."""
+    """The distinct prefixes of some sequences; a sequence's last token is predicted and never read."""
 
     tokens: list[int]
     depths: list[int]

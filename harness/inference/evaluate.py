@@ -69,7 +69,7 @@ class Respondent:
 def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, freely: bool = False) -> Predictions:
     """Every example's answer with its scores; one that does not fit the model is unscored, never wrong.
 
-    A choice is scored by likelihood; `freely` also records what the model would have said by itself.
+    A choice is scored by likelihood; `freely` also generates an unconstrained answer.
     """
     most = respondent.task.max_new_tokens
     prompts = {example.id: respondent.prompt(example) for example in examples}
@@ -97,7 +97,7 @@ def answer(respondent: Respondent, examples: Sequence[Example], label: str, *, f
 
 @dataclass(frozen=True)
 class _Results:
-    """What a model said to some examples, by id, and the milliseconds that each took in its batch."""
+    """A model's outputs for some examples, by id, and the milliseconds per example, averaged over all batches."""
 
     by_id: dict[str, list[Any]]
     milliseconds: float
@@ -139,12 +139,12 @@ def _score(
 
 
 def prefix_of(respondent: Respondent, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-    """What all prompts begin with, read once; None if that is not wanted or cannot be."""
+    """The common prompt prefix, prefilled once; None if it is switched off, empty or not supported by the model."""
     return SharedPrefix.of(respondent.model, prompts) if respondent.measure.prefix_cache else None
 
 
 def _blank(example: Example, prompt: Prompt) -> Prediction:
-    """What a prediction says of its question; the answer is still to come."""
+    """A prediction with the fields of its question; the answer's are filled in later."""
     return Prediction(
         id=example.id,
         prompt=prompt.text,
@@ -165,7 +165,7 @@ def _judge_text(respondent: Respondent, example: Example, blank: Prediction, ids
 def _judge_choice(
     respondent: Respondent, example: Example, blank: Prediction, scores: list[float], generated: list[int] | None
 ) -> Prediction:
-    """The likeliest choice; beside it the likeliest per byte, and what the model said freely if it was asked."""
+    """The most likely choice, the most likely per byte, and the unconstrained answer if one was generated."""
     by_byte = [score / len(choice.encode()) for score, choice in zip(scores, example.choices, strict=True)]
     free_text = None if generated is None else respondent.encoder.decode(generated)
     chosen, per_byte = (example.choices[values.index(max(values))] for values in (scores, by_byte))

@@ -1,13 +1,14 @@
 """How text is generated: greedily, many prompts at a time, or one request at a time for latency.
 
-With a shared prefix (`shared_prefix`) what all prompts begin with is read once and many prompts are read side by side.
-Without one, text is what transformers generates: the reference, and the way for a model whose attention cannot be
-shared.
+With a shared prefix (`shared_prefix`) the common prompt prefix is prefilled once, and the rest of many prompts in
+batches. Without one, transformers generates: the reference, and the fallback for a model whose attention cannot be
+split.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,18 +17,18 @@ import torch
 from transformers import GenerationConfig
 
 from harness.contexts.chat_format import Encoder
+from harness.inference.cache_room import config_token_bytes, room
 from harness.inference.shared_prefix import Rows, SharedPrefix, additive, decoder, has_learned_prompt, plain_rows, read
 from harness.measurement.meter import now
+from harness.measurement.out_of_memory import is_out_of_memory
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
 TOKENS = {"cpu": 512, "cuda": 8192}
-"""Tokens that are read at once: enough to keep the device busy."""
+"""Tokens in one forward pass: enough to keep the device busy."""
 _ROWS = {"cpu": 32, "cuda": 128}
-"""Answers that are generated at once, unless measure.batch_size says it."""
-_ROOM = {"cpu": 2**14, "cuda": 2**19}
-"""Tokens whose keys and values are held at once while generating, those of the prefix not counted."""
+"""Answers that are generated at once, unless measure.batch_size is set."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ def generate(
 ) -> list[list[int]]:
     """Greedy completions of at most `most` tokens, in the order of the prompts.
 
-    batch_size: answers at once; None: what suits the device. What does not fit into memory is tried again in
-    batches of half the size.
+    batch_size: answers at once; None: the device's default. A batch that does not fit into memory is tried again with
+    half the size.
     """
     size = batch_size or _ROWS[model.device.type]
     if prefix is None:
@@ -74,21 +75,21 @@ def surviving(
     """Run `work` on all indices in batches; after an out-of-memory error, go on with half the batch size."""
     done: dict[int, T] = {}
     while len(done) < count:
+        exhausted = False
         try:
             for index, result in work([i for i in range(count) if i not in done], size):
                 done[index] = result
                 progress(len(done), count)
-        except RuntimeError as cause:
-            if size == 1 or not _out_of_memory(cause):
+        except (RuntimeError, MemoryError) as cause:
+            if size == 1 or not is_out_of_memory(cause):
                 raise
+            exhausted = True
+        if exhausted:  # only now, since the exception's traceback keeps the batch's tensors alive
             size //= 2
+            gc.collect()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     return [done[i] for i in range(count)]
-
-
-def _out_of_memory(cause: RuntimeError) -> bool:
-    return isinstance(cause, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(cause)
 
 
 @dataclass
@@ -119,7 +120,7 @@ def _generate_together(
     prompt_ends = {i: prefix.rest(prompts[i]) for i in left}
     waiting = sorted(left, key=lambda i: len(prompt_ends[i]))
     slots_per_row = len(prompt_ends[waiting[-1]]) + most
-    rows = max(1, min(rows, len(left), _ROOM[prefix.device.type] // slots_per_row))
+    rows = max(1, min(rows, len(left), room(prefix.device, prefix.token_bytes) // slots_per_row))
     cache = prefix.own(rows, slots_per_row)
     active: list[_Answer] = []
     while waiting or active:
@@ -164,8 +165,9 @@ def _next_tokens(prefix: SharedPrefix, answers: Sequence[_Answer], seen: int) ->
 def _generate_apart(
     model: Any, encoder: Encoder, prompts: Sequence[Sequence[int]], left: Sequence[int], most: int, rows: int
 ) -> Iterator[tuple[int, list[int]]]:
-    """What transformers generates, in batches of similar length; a batch has one length if padding would disturb."""
+    """Generation by transformers, in batches of similar length, or of equal length if padding would change answers."""
     sizes = {i: len(prompts[i]) for i in left}
+    rows = _rows_apart(model, rows, max(sizes.values()) + most)
     batch: list[int] = []
     for i in sorted(left, key=lambda i: sizes[i], reverse=True):
         if batch and (len(batch) == rows or (sizes[i] < sizes[batch[0]] and not _can_be_padded(model))):
@@ -173,6 +175,16 @@ def _generate_apart(
             batch = []
         batch.append(i)
     yield from _generate_batch(model, encoder, prompts, batch, most)
+
+
+def _rows_apart(model: Any, rows: int, tokens_per_row: int) -> int:
+    """At most so many rows; on a GPU no more than its memory has room for, where the configuration tells that."""
+    if model.device.type != "cuda":
+        return rows
+    token_bytes = config_token_bytes(model.config.get_text_config(decoder=True), model.dtype.itemsize)
+    if token_bytes is None:
+        return rows
+    return max(1, min(rows, room(model.device, token_bytes) // tokens_per_row))
 
 
 def _can_be_padded(model: Any) -> bool:
@@ -211,8 +223,8 @@ def decode(
 ) -> Decoded:
     """Answer one request greedily, timed. With `choices`, only tokens that continue one of them are allowed.
 
-    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: what a
-    server has read before the request comes; None if it reads the whole prompt.
+    end_of_turn: the token after which the answer is over; None for an answer of exactly `most` tokens. prefix: the
+    common prompt prefix, as a server has it cached; None to prefill the whole prompt.
     """
     most = most if not choices else max(map(len, choices))
     with contextlib.nullcontext() if prefix is None else prefix.reading():
@@ -241,7 +253,7 @@ def _steps(model: Any, prompt: Sequence[int]) -> Any:
 
 
 def _steps_after(prefix: SharedPrefix, prompt: Sequence[int], most: int) -> Any:
-    """The same, where what the prompt begins with has been read."""
+    """The same, where the prompt's prefix is cached."""
     rest = prefix.rest(prompt)
     cache, answer = prefix.own(1, len(rest) + most), _Answer(0, 0, len(rest))
     cache.aim(slice(0, 1), torch.arange(len(rest))[None])

@@ -20,21 +20,21 @@ class Timed:
 
     requests: Requests
     fixed: Requests | None = None
-    """The same with answers of one length for every method, whatever the model would say."""
+    """The same with a fixed answer length for every method; the end of the turn is ignored."""
     retrieval_ms: Summary | None = None
 
 
 def latency(respondent: Respondent, examples: Sequence[Example]) -> Timed:
     """Single requests from question to answer, one at a time, retrieval and tokenising included, after warm-up.
 
-    Of a choice neither a first nor a further token is told: its tokens are not the model's to choose.
+    Choice tasks have no first-token and per-token times: the model does not choose the tokens freely.
     """
     how = respondent.measure
     if not how.latency_requests:
         return Timed(Requests())
     for example in _requested(examples, how.warmup_requests):
         _timed(respondent, example)
-    timed = [_timed(respondent, example) for example in _requested(examples, how.latency_requests)]
+    timed = _time_each(respondent, _requested(examples, how.latency_requests))
     choice = respondent.task.kind == "choice"
     return Timed(
         Requests(
@@ -60,17 +60,25 @@ def prefix_cached(respondent: Respondent, examples: Sequence[Example]) -> Prefix
     prefix = prefix_of(respondent, [respondent.prompt(example).ids for example in examples])
     if prefix is None:
         return None
-    requested = _requested(examples, requests)
-    return PrefixCached(len(prefix.ids), summary([_timed(respondent, one, prefix=prefix).whole for one in requested]))
+    timed = _time_each(respondent, _requested(examples, requests), prefix=prefix)
+    return PrefixCached(len(prefix.ids), summary([one.whole for one in timed]))
 
 
 def _requested(examples: Sequence[Example], count: int) -> list[Example]:
     return [examples[i % len(examples)] for i in range(count)]
 
 
+def warm_ups(requested: Sequence[Example], device_type: str) -> list[Example]:
+    """Requests to make untimed just before the timed ones: the same ones on a GPU, none on a CPU.
+
+    A GPU loads kernels for each new shape, thus for each prompt length, and raises its clock only under load.
+    """
+    return list(requested) if device_type == "cuda" else []
+
+
 def _fixed(respondent: Respondent, examples: Sequence[Example]) -> Requests:
     tokens = respondent.measure.fixed_tokens
-    timed = [_timed(respondent, one, tokens) for one in _requested(examples, respondent.measure.fixed_requests)]
+    timed = _time_each(respondent, _requested(examples, respondent.measure.fixed_requests), tokens)
     return Requests(
         summary([one.whole for one in timed]),
         summary([one.first_token for one in timed]),
@@ -89,6 +97,18 @@ class _Request:
     whole: float
     per_token: float | None
     """Of each token after the first; None if there is none."""
+
+
+def _time_each(
+    respondent: Respondent,
+    requested: Sequence[Example],
+    fixed_tokens: int | None = None,
+    prefix: SharedPrefix | None = None,
+) -> list[_Request]:
+    """Time requests one at a time, after their warm-up."""
+    for example in warm_ups(requested, respondent.model.device.type):
+        _timed(respondent, example, fixed_tokens, prefix)
+    return [_timed(respondent, example, fixed_tokens, prefix) for example in requested]
 
 
 def _timed(
@@ -118,7 +138,7 @@ def _timed(
 def merged(respondent: Respondent, examples: Sequence[Example], unmerged: Predictions) -> Merged:
     """Latency and quality with the adapter folded into the weights, and how far its logits move.
 
-    Where the tuner refuses: `refused`, what PEFT said; the model may then be merged in part and answers nothing more.
+    Where the tuner cannot merge: `refused`, PEFT's message; the model may then be merged in part and is used no more.
     Quality is of the first items only, enough to see that merging changed nothing. Unmerged again afterwards.
     """
     checked = list(examples[: respondent.measure.merged_items])

@@ -26,6 +26,9 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicLayer
 
+from harness.inference.cache_room import layers_token_bytes
+from harness.measurement.out_of_memory import is_out_of_memory
+
 _NAME = "harness_shared_prefix"
 _PROBED = 6  # tokens
 _COPIES = 16
@@ -38,7 +41,7 @@ _known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Rows:
-    """What is read at once; all tensors on the model's device.
+    """The input of one forward pass after the prefix; all tensors on the model's device.
 
     tokens, depths: shape (rows, tokens); depths count from the end of the prefix. mask: to add to scores, shape
     (rows, 1, tokens, what the rows have seen of their own, these tokens included).
@@ -62,8 +65,8 @@ class SharedPrefix:
     @classmethod
     @torch.inference_mode()
     def of(cls, model: Any, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-        """The common beginning of some prompts, read; None if there is none, or the model cannot be read so."""
-        ids = common_beginning(prompts)
+        """The common prefix of some prompts, prefilled; None if it is empty or the attention cannot be split."""
+        ids = common_prefix(prompts)
         return cls._after(model, ids) if ids and _splits(model, prompts[0]) else None
 
     @classmethod
@@ -80,6 +83,11 @@ class SharedPrefix:
     @property
     def dtype(self) -> torch.dtype:
         return self._layers[0].keys.dtype
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of one token's keys and values."""
+        return layers_token_bytes(self._layers)
 
     def rest(self, prompt: Sequence[int]) -> list[int]:
         """A prompt's own tokens."""
@@ -122,30 +130,30 @@ class SharedPrefix:
 
 
 def _splits(model: Any, prompt: Sequence[int]) -> bool:
-    """Whether a few tokens are read after a prefix, two rows at a time, as they are when read with it."""
+    """Whether short rows read after a prefix give the logits that they give in one sequence with it."""
     if model not in _known:
         ids = (list(prompt) * _PROBED)[: 2 * _PROBED]
         _known[model] = _agree(model, ids[:_PROBED], [ids[_PROBED:], ids[: _PROBED - 1]])
     return _known[model]
 
 
-def _agree(model: Any, beginning: Sequence[int], rows: Sequence[Sequence[int]]) -> bool:
+def _agree(model: Any, prefix_ids: Sequence[int], rows: Sequence[Sequence[int]]) -> bool:
     try:
-        prefix = SharedPrefix._after(model, beginning)
+        prefix = SharedPrefix._after(model, prefix_ids)
         if prefix is None:
             return False
         with prefix.reading():
             logits = prefix.read(plain_rows(rows, prefix), logits=1)[:, -1]
-    except torch.OutOfMemoryError:
-        raise
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as cause:  # attention of its own kind
+        if is_out_of_memory(cause):
+            raise
         print(f"prompts share no prefix: {type(cause).__name__}: {cause}", flush=True)
         return False
-    return same(logits, torch.stack([read(model, [*beginning, *row]).logits[0, -1] for row in rows]))
+    return same(logits, torch.stack([read(model, [*prefix_ids, *row]).logits[0, -1] for row in rows]))
 
 
 class Own:
-    """The keys and values of rows that go on from a prefix: a buffer for each layer, filled from its beginning.
+    """The keys and values of rows that follow a prefix: a buffer for each layer, filled from its first slot on.
 
     `window` says which rows are read next and `slots`, of shape (rows, tokens), where their tokens are put.
     """
@@ -156,13 +164,19 @@ class Own:
             for layer in layers
         ]
         self.window = slice(0, rows)
-        self.slots = torch.zeros(0)
+        self.rows = self.slots = torch.zeros(0, dtype=torch.long)
         self.seen = 0
-        # of each row in the window, with what is read next, at most
+        # slots in use in the longest row of the window, the next tokens' included
 
     def aim(self, window: slice, slots: torch.Tensor) -> None:
-        """What is read next: these rows' tokens, into these slots."""
-        self.window, self.slots, self.seen = window, slots, int(slots.max()) + 1
+        """What is read next: these rows' tokens, into these slots, which are given on the CPU.
+
+        The indices are moved to the buffers' device here, once, not in each layer.
+        """
+        device = self.buffers[0][0].device
+        self.window, self.seen = window, int(slots.max()) + 1
+        self.slots = slots.to(device)
+        self.rows = torch.arange(slots.shape[0], device=device)[:, None]
 
     def move(self, source: int, target: int) -> None:
         """Put one row's keys and values in another's place."""
@@ -171,18 +185,17 @@ class Own:
                 buffer[target] = buffer[source]
 
     def add(self, layer: int, states: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Keep what a layer has made of the tokens; all that the rows have of their own."""
-        rows = torch.arange(self.slots.shape[0], device=self.slots.device)[:, None]
+        """Store a layer's keys and values of the new tokens; returns all that the rows in the window have so far."""
         kept = []
         for buffer, state in zip(self.buffers[layer], states, strict=True):
             window = buffer[self.window]
-            window.transpose(1, 2)[rows, self.slots] = state.transpose(1, 2)
+            window.transpose(1, 2)[self.rows, self.slots] = state.transpose(1, 2)
             kept.append(window[:, :, : self.seen])
         return kept
 
 
 class _RowsCache(Cache):
-    """What transformers asks for keys and values: it gives a row's own, and the attention finds the prefix's here."""
+    """The cache for transformers: `update` returns the rows' own keys, and `_attend` finds the prefix in `layers`."""
 
     def __init__(self, prefix: Sequence[DynamicLayer], own: Own | None) -> None:
         super().__init__(layers=list(prefix))
@@ -211,14 +224,35 @@ def _attend(
     length = prefix.keys.shape[2]
     if query.shape[2] > 1 and length <= _COPIES * key.shape[2]:
         keys, values = (
-            torch.cat([begun.expand(rows_own.shape[0], -1, -1, -1), rows_own], dim=2)
-            for begun, rows_own in ((prefix.keys, key), (prefix.values, value))
+            torch.cat([shared.expand(own.shape[0], -1, -1, -1), own], dim=2)
+            for shared, own in ((prefix.keys, key), (prefix.values, value))
         )
-        attended = torch.nn.functional.scaled_dot_product_attention(
-            query, keys, values, torch.nn.functional.pad(attention_mask, (length, 0)), scale=scaling, enable_gqa=True
-        )
+        mask = torch.nn.functional.pad(attention_mask, (length, 0))
+        attended = _grouped_attention(query, keys, values, mask, scaling, query.device.type)
         return attended.transpose(1, 2).contiguous(), None
     return _attend_in_parts(query, key, value, attention_mask, scaling, prefix), None
+
+
+def _grouped_attention(
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    mask: torch.Tensor,
+    scaling: float | None,
+    device_type: str,
+) -> torch.Tensor:
+    """Attention where several query heads share one key and value head.
+
+    On CUDA the keys and values are repeated for each query head: given a mask and `enable_gqa`, torch may fall back to
+    its unfused kernel, which stores every score in single precision.
+    """
+    grouped = device_type != "cuda"
+    if not grouped:
+        repeats = query.shape[1] // keys.shape[1]
+        keys, values = (heads.repeat_interleave(repeats, dim=1) for heads in (keys, values))
+    return torch.nn.functional.scaled_dot_product_attention(
+        query, keys, values, mask, scale=scaling, enable_gqa=grouped
+    )
 
 
 def _attend_in_parts(
@@ -229,7 +263,7 @@ def _attend_in_parts(
     scaling: float | None,
     prefix: Any,
 ) -> torch.Tensor:
-    """The same to the prefix and to the own keys apart; shape (rows, tokens, heads, width)."""
+    """The same, to the prefix and to the own keys separately, then joined; shape (rows, tokens, heads, width)."""
     rows, heads, tokens, width = query.shape
     shared = key.shape[1]  # heads that the keys have: a group of queries shares one
     grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, shared, -1, width)
@@ -261,7 +295,7 @@ def _part(
 
 
 def at_least_single(tensor: torch.Tensor) -> torch.Tensor:
-    """Half precision is widened; sums of many terms need it."""
+    """Convert half precision to single, which sums of many terms need."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -269,13 +303,13 @@ AttentionInterface.register(_NAME, _attend)
 
 
 def same(logits: torch.Tensor, expected: torch.Tensor) -> bool:
-    """Whether two ways to compute logits do the same, but for rounding: measured by how far logits lie apart at all."""
+    """Whether logits computed in two ways agree but for rounding, relative to their standard deviation."""
     rounding = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 0.25
     furthest, spread = (logits.float() - expected.float()).abs().max(), expected.float().std()
     return bool(furthest <= rounding * spread)
 
 
-def common_beginning(prompts: Sequence[Sequence[int]]) -> list[int]:
+def common_prefix(prompts: Sequence[Sequence[int]]) -> list[int]:
     """The tokens that all prompts begin with; at least one token of each prompt is its own."""
     if not prompts:
         return []
@@ -298,8 +332,9 @@ def plain_rows(rows: Sequence[Sequence[int]], prefix: SharedPrefix) -> Rows:
 
 def additive(seen: torch.Tensor, prefix: SharedPrefix) -> torch.Tensor:
     """A mask to add to scores, shape (rows, 1, tokens, seen), from what each token sees."""
-    mask = torch.zeros(seen.shape, dtype=prefix.dtype)
-    return mask.masked_fill_(~seen, torch.finfo(prefix.dtype).min)[:, None].to(prefix.device)
+    hidden = ~seen.to(prefix.device)  # moved as booleans, the smaller tensor
+    mask = torch.zeros(seen.shape, dtype=prefix.dtype, device=prefix.device)
+    return mask.masked_fill_(hidden, torch.finfo(prefix.dtype).min)[:, None]
 
 
 def read(model: Any, ids: Sequence[int]) -> Any:

@@ -1,15 +1,19 @@
 """Decoding against the plainest way to do the same."""
 
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
 from harness.contexts.chat_format import Encoder
-from harness.inference.generate import decode, generate
+from harness.inference.generate import decode, generate, surviving
 from harness.inference.shared_prefix import SharedPrefix
 from harness.models import loading
 from tests.inference.asking import CHOICES, generate_all, ignore_progress, load_tiny, prefix_of, prompt_of
+from tests.tiny_model import TINY
 
 
 def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
@@ -25,6 +29,16 @@ def test_rows_leave_and_others_take_their_places(base: loading.Base) -> None:
             assert (
                 generate(base.model, encoder, prompts, 6, rows, prefix_of(base, prompts), ignore_progress) == expected
             )
+
+
+def test_in_half_precision_batches_answer_as_single_requests_do() -> None:
+    """Rounding differs with the shape of a batch, so an answer may differ where two tokens are nearly as likely."""
+    base = loading.load(replace(TINY, dtype="bfloat16"), None)
+    encoder, prompts = Encoder(base.tokenizer), [prompt_of(base, f"{'a ' * n}{n}") for n in range(50)]
+    alone = [decode(base.model, prompt, encoder.end_of_turn, 3).ids for prompt in prompts]
+    for prefix in (None, prefix_of(base, prompts)):
+        batched = generate(base.model, encoder, prompts, 3, 8, prefix, ignore_progress)
+        assert sum(a == b for a, b in zip(batched, alone, strict=True)) >= 40
 
 
 class Ending(Encoder):
@@ -56,6 +70,39 @@ def test_a_batch_that_is_too_large_is_tried_in_half(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SharedPrefix, "own", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("too much")))
     with pytest.raises(torch.OutOfMemoryError):
         generate_all(base, prompts, prefix)
+
+
+@pytest.mark.parametrize(
+    "failure", [torch.OutOfMemoryError("full"), RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), MemoryError()], ids=repr
+)
+def test_a_failed_batch_is_released_before_the_next(failure: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[weakref.ref[torch.Tensor]] = []
+    alive_when_emptied: list[bool] = []
+    sizes: list[int] = []
+
+    def work(left: list[int], size: int) -> Iterator[tuple[int, int]]:
+        tensor = torch.zeros(8)
+        batches.append(weakref.ref(tensor))
+        sizes.append(size)
+        if size > 1:
+            raise type(failure)(*failure.args)
+        for index in left:
+            yield index, index + int(tensor[0])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive_when_emptied.append(batches[-1]() is not None))
+    assert surviving(work, 3, 4, ignore_progress) == [0, 1, 2]
+    assert sizes == [4, 2, 1]
+    assert alive_when_emptied == [False, False]
+
+
+def test_any_other_error_ends_the_work_at_once() -> None:
+    def work(left: list[int], size: int) -> Iterator[tuple[int, int]]:
+        raise RuntimeError(f"no such kernel for {size} rows")
+        yield 0, 0
+
+    with pytest.raises(RuntimeError, match="for 4 rows"):
+        surviving(work, 3, 4, ignore_progress)
 
 
 @torch.no_grad()
