@@ -105,7 +105,7 @@ class Comparisons:
     def alike(self, name: str) -> list[Scored]:
         """The cells that are not significantly different from one, if a difference could have been shown.
 
-        By p of the pair alone: correction guards who claims a difference, and would help who claims that there is none.
+        Uses the uncorrected p: correction guards against false differences, but makes it easier to claim none.
         """
         pairs = ((cell, self.between(name, cell.name)) for cell in self.cells if cell.name != name)
         return [cell for cell, pair in pairs if pair and pair.difference.p >= LEVEL and self.could_show(pair)]

@@ -143,7 +143,7 @@ def _training_seconds(record: Record) -> float | None:
 
 
 def pareto(points: list[Point]) -> list[Point]:
-    """The points that nothing cheaper is better than, the cheapest first; what is only an upper bound left out."""
+    """The points that no cheaper one beats, cheapest first; leaves out methods that are only an upper bound."""
     front: list[Point] = []
     for point in sorted(points, key=lambda p: (p.x, -p.y)):
         if point.row.record.context not in NOT_CHOSEN and (not front or point.y > front[-1].y):

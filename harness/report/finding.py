@@ -3,7 +3,7 @@
     On handbook_choice passages lift accuracy from 0.28 (zero_shot) to 0.70 (rag); training without passages does not
     (lora r8 0.32). Both together reach 0.90 (rag_lora r8), for 23 s of training and 1.3 GiB of memory.
 
-Of each kind of method the best on validation speaks; its test value is what is reported. "Lift" and "beat" are claimed
+For each kind of method, the best on validation is used; its test value is reported. "Lift" and "beat" are claimed
 if the paired p, not corrected for other pairs, is below 5 %.
 """
 

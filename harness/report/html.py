@@ -1,4 +1,4 @@
-"""report.html: the same page in one file that opens without a network, with figures and tables one can ask.
+"""report.html: the same page in one file that opens without a network, with interactive figures and tables.
 
 It is made from the markdown page, part by part, so both say the same. What models and data say was escaped there;
 besides, the page's policy lets no script run but its own.
