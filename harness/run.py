@@ -62,25 +62,26 @@ def run(settings: Settings, planned: Record, progress: Progress) -> tuple[Record
         training = replace(training, estimated=of_run(settings, training))
     respondent = Respondent(task, base, context, settings.measure, progress)
 
-    meter.settle()
-    with meter.phase("evaluate"), meter.spending("inference"):
-        predictions = answer(respondent, test, "answering test", freely=settings.measure.free_answers)
-    seconds = meter.spent["inference"]
-    meter.settle()
-    with meter.phase("infer") if settings.measures_latency else nullcontext(), meter.spending("latency"):
-        timed = latency(respondent, test)
-    with meter.spending("latency"):
-        cached = prefix_cached(respondent, test)
-    with meter.spending("validation"):
-        answered = adapted.validated if train_context is context else []  # while a learning rate was chosen
-        checked = answered or answer(respondent, validation, "answering validation")
-    with meter.spending("retention"):
-        forgotten = retention(settings, base, progress) if settings.probes_retention else None
-    flops = Matrices.of(base.model)
-    with meter.spending("latency"):
-        folded = merged(respondent, test, predictions) if _merges(settings, base) else None
-    prompt_tokens = _mean([prediction.prompt_tokens for prediction in predictions])
-    completion_tokens = _mean([prediction.completion_tokens for prediction in predictions])
+    with base.answering():
+        meter.settle()
+        with meter.phase("evaluate"), meter.spending("inference"):
+            predictions = answer(respondent, test, "answering test", freely=settings.measure.free_answers)
+        seconds = meter.spent["inference"]
+        meter.settle()
+        with meter.phase("infer") if settings.measures_latency else nullcontext(), meter.spending("latency"):
+            timed = latency(respondent, test)
+        with meter.spending("latency"):
+            cached = prefix_cached(respondent, test)
+        with meter.spending("validation"):
+            answered = adapted.validated if train_context is context else []  # while a learning rate was chosen
+            checked = answered or answer(respondent, validation, "answering validation")
+        with meter.spending("retention"):
+            forgotten = retention(settings, base, progress) if settings.probes_retention else None
+        flops = Matrices.of(base.model)
+        with meter.spending("latency"):
+            folded = merged(respondent, test, predictions) if _merges(settings, base) else None
+        prompt_tokens = _mean([prediction.prompt_tokens for prediction in predictions])
+        completion_tokens = _mean([prediction.completion_tokens for prediction in predictions])
 
     record = replace(
         planned,

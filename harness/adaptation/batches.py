@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -99,6 +99,23 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Batch:
+    """What the loss needs to know of a batch, counted before it is on the device: counting there would wait for it."""
+
+    columns: torch.Tensor
+    """The columns in which a row has a label."""
+    tokens: int
+    """Without padding."""
+    learned: int
+    """Tokens with a loss."""
+
+    @classmethod
+    def taken_from(cls, inputs: dict[str, Any]) -> Batch:
+        """The fields of a batch, removed from the inputs of the model."""
+        return cls(**{field.name: inputs.pop(field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True)
 class Layout:
     """How a batch of rows becomes tensors: padded, or packed into one row if that takes fewer operations.
 
@@ -114,7 +131,15 @@ class Layout:
     def of(cls, base: Base) -> Layout:
         return cls(base.tokenizer.pad_token_id, Matrices.of(base.model) if keeps_rows_apart(base.model) else None)
 
-    def __call__(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, Any]:
+        """The inputs of the model and the labels, with the fields of `Batch`."""
+        inputs = self._tensors(rows)
+        learned = inputs["labels"] != IGNORED
+        columns = learned.any(0).nonzero().flatten()
+        tokens = sum(len(row["input_ids"]) for row in rows)
+        return {**inputs, **vars(Batch(columns, tokens, int(learned.sum())))}
+
+    def _tensors(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
         ids = [torch.tensor(row["input_ids"]) for row in rows]
         labels = [torch.tensor([IGNORED, *row["labels"][1:]]) for row in rows]  # nothing predicts a first token
         if self._packs([len(row) for row in ids]):

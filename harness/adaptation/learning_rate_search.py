@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
-import torch
 import transformers
 
 from harness import files
@@ -25,7 +25,8 @@ from harness.contexts.chat_format import Encoder
 from harness.contexts.context import Context
 from harness.errors import UserError
 from harness.inference.evaluate import Predictions, Respondent, answer, score
-from harness.measurement.meter import Meter, now
+from harness.measurement.meter import Meter, highest, now
+from harness.measurement.out_of_memory import is_out_of_memory
 from harness.models import loading
 from harness.models.loading import Base
 from harness.models.model_settings import ModelSettings
@@ -78,11 +79,11 @@ def adapt(
             with meter.phase("load"), meter.spending("load"):
                 base = peft_model.restore(settings.adaptation, settings.model, folder)
             return Adapted(base, replace(msgspec.json.decode(facts.read_bytes(), type=Training), shared=True))
-        best, training = _tune(
+        base, best, training = _tune(
             settings, settings.training, task, context, rows, validation_rows, validation, meter, progress
         )
         with meter.spending("save"):
-            return Adapted(best.base, _save(settings, best.base, training, folder), best.answers)
+            return Adapted(base, _save(settings, base, training, folder), best.answers)
 
 
 def _rows(
@@ -113,9 +114,8 @@ def _document_forms(name: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training at one learning rate."""
+    """One training at one learning rate; its model is not kept here, since only one at a time is in memory."""
 
-    base: Base
     training: Training
     meter: Meter
     """Measured this trial alone."""
@@ -141,44 +141,56 @@ def _tune(
     validation: Sequence[Example],
     meter: Meter,
     progress: Progress,
-) -> tuple[Trial, Training]:
-    """Train at each learning rate; the trial with the best validation score, and the cost of training and search."""
+) -> tuple[Base, Trial, Training]:
+    """Train at each learning rate; the model and trial of the best validation score, and the cost of it all."""
     rates, began = options.learning_rates, now()
-    best: Trial | None = None
-    scores: dict[str, float] = {}
-    for rate in rates:
-        label = "training" if len(rates) == 1 else f"training at {rate:g}"
-        trial = _train_once(settings, options, rows, validation_rows, rate, meter.another(), progress.labelled(label))
-        if not scores:  # during later trials the best model so far is in memory too, which training does not need
-            meter.peaks |= trial.meter.peaks
-        meter.settle()
-        if len(rates) > 1:
-            answers = answer(
-                Respondent(task, trial.base, context, settings.measure, progress), validation, f"validating {rate:g}"
-            )
-            trial = replace(trial, answers=answers, score=score(task, answers).value)
-            scores[f"{rate:g}"] = trial.score or 0.0
-        if best is None or trial.merit > best.merit:
-            best = trial
-        del trial
-    assert best is not None
-    training = best.training
+    trials: dict[float, Trial] = {}
+    best = rates[0]
+    with tempfile.TemporaryDirectory(prefix="harness-best-") as folder:
+        for rate in rates:
+            label = "training" if len(rates) == 1 else f"training at {rate:g}"
+            show = progress.labelled(label)
+            base, trial = _train_once(settings, options, rows, validation_rows, rate, meter.another(), show)
+            meter.peaks |= {phase: highest(meter.peaks.get(phase), peak) for phase, peak in trial.meter.peaks.items()}
+            meter.settle()
+            if len(rates) > 1:
+                respondent = Respondent(task, base, context, settings.measure, progress)
+                with base.answering():
+                    answers = answer(respondent, validation, f"validating {rate:g}")
+                del respondent
+                trial = replace(trial, answers=answers, score=score(task, answers).value)
+            trials[rate] = trial
+            best = max(trials, key=lambda tried: trials[tried].merit)
+            if rate != rates[-1]:
+                if best == rate:
+                    peft_model.save(base, Path(folder))
+                del base
+                meter.settle()
+        if best != rates[-1]:
+            del base
+            meter.settle()
+            base = peft_model.restore(settings.adaptation, settings.model, Path(folder))
+    training = trials[best].training
     spent = {
-        "load": best.meter.spent["load"],
+        "load": trials[best].meter.spent["load"],
         "training": training.seconds or 0.0,
         "validation": training.validation_seconds or 0.0,
         "save": training.save_seconds or 0.0,
     }
-    if scores:
+    if len(rates) > 1:
         spent["tuning"] = now() - began - sum(spent.values())
     for part, seconds in spent.items():
         meter.spent[part] += seconds
-    return best, replace(
-        training,
-        tried=scores or None,
-        tuning_seconds=spent.get("tuning", 0.0),
-        peak_memory_bytes=meter.headline("train"),
-        contaminated=best.meter.contaminated().get("training", []),
+    return (
+        base,
+        trials[best],
+        replace(
+            training,
+            tried={f"{rate:g}": trial.score or 0.0 for rate, trial in trials.items()} if len(rates) > 1 else None,
+            tuning_seconds=spent.get("tuning", 0.0),
+            peak_memory_bytes=meter.headline("train"),
+            contaminated=trials[best].meter.contaminated().get("training", []),
+        ),
     )
 
 
@@ -190,19 +202,21 @@ def _train_once(
     rate: float,
     meter: Meter,
     progress: Callable[[int, int], None],
-) -> Trial:
+) -> tuple[Base, Trial]:
     """Train from the base; if the GPU runs out of memory and checkpointing is not set, retry with checkpointing."""
     seed = settings.seeds["train"]
     while True:
+        transformers.set_seed(seed)  # an adapter's first weights are random
         with meter.phase("load"), meter.spending("load"):
             base = peft_model.attach(settings.adaptation, settings.model)
         transformers.set_seed(seed)
         try:
-            return Trial(base, train(base, rows, validation_rows, options, rate, seed, meter, progress), meter)
-        except torch.OutOfMemoryError:
-            if options.gradient_checkpointing is not None:
+            training = train(base, rows, validation_rows, options, rate, seed, meter, progress)
+            return base, Trial(training, meter)
+        except (RuntimeError, MemoryError) as cause:
+            if options.gradient_checkpointing is not None or not is_out_of_memory(cause):
                 raise
-        print("out of memory: retrying with gradient checkpointing", flush=True)
+        print("out of memory: retrying with gradient checkpointing", flush=True)  # the error no longer holds tensors
         options = replace(options, gradient_checkpointing=True)
         del base
         meter = meter.another()

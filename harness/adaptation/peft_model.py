@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from harness.adaptation import allowed_targets
 from harness.models.loading import Base, load
 from harness.models.model_settings import ModelSettings
@@ -25,24 +27,37 @@ def check(adaptation: Adaptation) -> None:
 def attach(adaptation: Adaptation, model: ModelSettings) -> Base:
     """A freshly loaded base, with a new, initialised adapter if the method has one."""
     base = load(model, adaptation.quantization)
+    base.autocast = adaptation.autocast(model)
     if adaptation.peft is None:
         return base
     from peft import get_peft_model
 
-    adapted = get_peft_model(base.model, allowed_targets.build(adaptation.peft))
+    base.model = get_peft_model(base.model, allowed_targets.build(adaptation.peft))
     if adaptation.initialise:
-        allowed_targets.build(adaptation.initialise, adapted, base.tokenizer)
-    return Base(adapted, base.tokenizer)
+        allowed_targets.build(adaptation.initialise, base.model, base.tokenizer)
+    keep_float32(base.model)
+    return base
+
+
+def keep_float32(model: Any) -> None:
+    """Give the weights of an adapter on a half-precision base float32: an optimizer would lose small updates."""
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.dtype in (torch.bfloat16, torch.float16):
+            parameter.data = parameter.data.float()
 
 
 def restore(adaptation: Adaptation, model: ModelSettings, folder: Path) -> Base:
     """A base with the weights that `save` wrote."""
-    if adaptation.peft is None:
-        return load(replace(model, source="local", path=str(folder)), adaptation.quantization)
-    from peft import PeftModel
+    source = model if adaptation.peft else replace(model, source="local", path=str(folder))
+    base = load(source, adaptation.quantization)
+    base.autocast = adaptation.autocast(model)
+    if adaptation.peft is not None:
+        from peft import PeftModel
 
-    base = load(model, adaptation.quantization)
-    return Base(PeftModel.from_pretrained(base.model, str(folder)).eval(), base.tokenizer)
+        learned_prompt = allowed_targets.build(adaptation.peft).is_prompt_learning  # which peft only loads frozen
+        base.model = PeftModel.from_pretrained(base.model, str(folder), is_trainable=not learned_prompt).eval()
+        keep_float32(base.model)
+    return base
 
 
 def mergeable(adaptation: Adaptation, model: Any) -> bool:

@@ -18,11 +18,11 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from trl import SFTConfig, SFTTrainer
 
 from harness.adaptation import allowed_targets
-from harness.adaptation.batches import IGNORED, Layout, Rows
+from harness.adaptation.batches import IGNORED, Batch, Layout, Rows
 from harness.adaptation.peft_model import cuts_off_checkpoints, parameters
 from harness.errors import Diverged
 from harness.measurement.flops import Matrices
-from harness.measurement.meter import Meter, now
+from harness.measurement.meter import Mark, Meter, mark, now, seconds_between
 from harness.models.loading import Base
 from harness.records.record import Training
 from harness.settings import TrainingSettings
@@ -45,6 +45,7 @@ def train(
     """
     settings = replace(settings, gradient_checkpointing=checkpoints(settings, base.model))
     watch = _Watch(meter, progress)
+    precise = [(parameter, parameter.data) for parameter in base.model.parameters() if parameter.requires_grad]
     callbacks: list[TrainerCallback] = [watch, _TunerUpdate()]
     if len(validation) and settings.early_stopping_patience:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
@@ -60,21 +61,26 @@ def train(
             optimizer_cls_and_kwargs=_optimizer(settings, learning_rate),
         )
         trainer.remove_callback(PrinterCallback)  # the harness prints progress itself
+        for parameter, values in precise:  # TRL rounds an adapter on a 4-bit base to bfloat16; LoRA's stays float32
+            parameter.data = values
         trainer.train()
+        trainer.accelerator.unwrap_model(base.model, keep_fp32_wrapper=False)  # it leaves autocast in `forward`
     base.model.eval()
     base.model.config.use_cache = True
-    history = trainer.state.log_history
-    losses = [entry["loss"] for entry in history if "loss" in entry]
-    validation_losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    losses = trainer.losses()
+    validation_losses = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
+    steps = watch.steps()
+    seconds = sum(steps)
     if not all(map(math.isfinite, losses + validation_losses)):
         raise Diverged(f"the loss is not finite at learning rate {learning_rate:g}")
     trainable, total = parameters(base.model)
     tokens, checkpointing = trainer.tokens, bool(settings.gradient_checkpointing)
     return Training(
-        seconds=watch.seconds,
+        seconds=seconds,
         validation_seconds=watch.validation,
         save_seconds=watch.saving,
-        step_ms=summary([1000 * seconds for seconds in watch.steps]),
+        step_ms=summary([1000 * step for step in steps]),
+        first_step_ms=1000 * steps[0] if steps else None,
         steps=trainer.state.global_step,
         epochs=trainer.state.epoch,
         examples=len(rows),
@@ -82,7 +88,7 @@ def train(
         tokens=tokens,
         longest_row=rows.longest,
         longest_answer=rows.longest_answer,
-        tokens_per_second=tokens / watch.seconds if watch.seconds else None,
+        tokens_per_second=tokens / seconds if seconds else None,
         flops=Matrices.of(base.model).training(tokens, trainer.learned, rows.mean_length, checkpointing),
         learning_rate=learning_rate,
         gradient_checkpointing=checkpointing,
@@ -96,13 +102,6 @@ def train(
 def checkpoints(settings: TrainingSettings, model: Any) -> bool:
     """Whether to use gradient checkpointing; by default only after an out-of-memory error."""
     return bool(settings.gradient_checkpointing) and not cuts_off_checkpoints(model)
-
-
-def mixes_precision(settings: TrainingSettings, device: str) -> bool:
-    """Whether a step computes in bfloat16; by default on a GPU that supports it."""
-    if settings.bf16 is not None:
-        return bool(settings.bf16)
-    return device == "cuda" and (not torch.cuda.is_available() or torch.cuda.is_bf16_supported())
 
 
 def completion_loss(model: Any, inputs: Mapping[str, Any], labels: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
@@ -124,32 +123,43 @@ class CompletionTrainer(SFTTrainer):
         super().__init__(*args, **options)
         # tokens read, and tokens with a loss, in training so far, without validation
         self.tokens = self.learned = 0
+        self._losses: list[torch.Tensor] = []
+        self._accumulated: torch.Tensor | float = 0.0
+
+    def losses(self) -> list[float]:
+        """The loss of each optimisation step so far; they stay on the device until they are asked for."""
+        return torch.stack(self._losses).tolist() if self._losses else []
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        loss: torch.Tensor = super().training_step(*args, **options)
+        self._accumulated = self._accumulated + loss.detach()
+        if self.accelerator.sync_gradients:  # the last batch of a step
+            self._losses.append(torch.as_tensor(self._accumulated))
+            self._accumulated = 0.0
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        mask, learned = inputs.get("attention_mask"), int((inputs["labels"] != IGNORED).sum())
-        self.tokens += int(inputs["input_ids"].numel() if mask is None else mask.sum())
-        self.learned += learned
+        batch = Batch.taken_from(inputs)
+        self.tokens += batch.tokens
+        self.learned += batch.learned
         if self.aux_loss_enabled:  # a mixture of experts; TRL adds the loss of its routers
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        return self._summed(model, inputs) / (learned if num_items_in_batch is None else num_items_in_batch)
-
-    def _summed(self, model: Any, inputs: Mapping[str, Any]) -> torch.Tensor:
-        labels = inputs["labels"]
-        columns = (labels != IGNORED).any(0).nonzero().flatten()
-        return completion_loss(model, {n: v for n, v in inputs.items() if n != "labels"}, labels, columns)
+        loss = completion_loss(model, inputs, inputs.pop("labels"), batch.columns)
+        return loss / (batch.learned if num_items_in_batch is None else num_items_in_batch)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         self.model.eval()
-        total, learned = 0.0, 0
+        losses, learned = [], 0
         with torch.no_grad():
             for batch in self.get_eval_dataloader():
                 inputs = self._prepare_inputs(batch)
+                rows = Batch.taken_from(inputs)
                 with self.compute_loss_context_manager():
-                    total += float(self._summed(self.model, inputs))
-                learned += int((inputs["labels"] != IGNORED).sum())
-        metrics = {"eval_loss": total / learned}
+                    losses.append(completion_loss(self.model, inputs, inputs.pop("labels"), rows.columns))
+                learned += rows.learned
+        metrics = {"eval_loss": sum(torch.stack(losses).tolist()) / learned}
         self.log(metrics)
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -174,7 +184,7 @@ def _arguments(
         max_grad_norm=settings.max_grad_norm,
         weight_decay=settings.weight_decay,
         optim=_fused(optimizer),
-        bf16=mixes_precision(settings, "cuda" if torch.cuda.is_available() else "cpu"),
+        bf16=bool(settings.bf16),
         max_length=None,
         shuffle_dataset=False,
         eval_strategy=by_epoch,
@@ -185,8 +195,7 @@ def _arguments(
         save_only_model=True,
         save_total_limit=1,
         prediction_loss_only=True,
-        logging_steps=1,
-        logging_nan_inf_filter=False,
+        logging_strategy="no",  # a logged loss would wait for the device at every step
         dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
         remove_unused_columns=False,
         seed=seed,
@@ -224,27 +233,31 @@ class _Watch(TrainerCallback):
     """Time, memory and progress of the optimisation steps; times validation and saving between them separately."""
 
     def __init__(self, meter: Meter, progress: Callable[[int, int], None]) -> None:
-        self.steps: list[float] = []
         self.validation = self.saving = 0.0
+        self._marks: list[tuple[Mark, Mark]] = []
         self._meter = meter
         self._progress = progress
+        self._training = False
         self._last = 0.0
 
-    @property
-    def seconds(self) -> float:
-        return sum(self.steps)
+    def steps(self) -> list[float]:
+        """The seconds of each optimisation step."""
+        return [seconds_between(begin, end) for begin, end in self._marks]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._meter.start()
-        self._last = now()
+        if not self._training:
+            self._training = True
+            self._meter.start()
+        self._begin = mark()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.steps.append(self._since())
-        self._meter.stop("train")
+        self._marks.append((self._begin, mark()))
         self._progress(state.global_step, state.max_steps)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._since()
+        self._last = now()
+        self._meter.stop("train")
+        self._training = False
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.validation += self._since()

@@ -20,6 +20,7 @@ import numpy as np
 from harness import files, paths
 from harness.contexts.context_settings import ContextSettings
 from harness.embedding import BATCH, Embedder
+from harness.installation import require_run
 
 INDEXES = ("exact", "hnsw", "ivf")
 _BLOCK = 65536  # vectors that exact search reads at a time
@@ -109,6 +110,7 @@ def _key(kind: str, texts: Sequence[str], settings: ContextSettings) -> str:
     for text in texts:
         digest.update(text.encode() + b"\0")
     packages = ["bm25s"] if kind == "bm25" else ["faiss-cpu", "sentence-transformers"]
+    require_run(f"retrieval by {kind}", *packages)
     options = {} if kind == "bm25" else {"embedder": settings.embedder, "index": settings.index}
     versions = {name: importlib.metadata.version(name) for name in packages}
     digest.update(json.dumps([kind, options, versions], sort_keys=True).encode())

@@ -57,7 +57,7 @@ def _step_above(batch: int) -> int:
 def _largest_batch(
     settings: Settings, least: Estimate, limit: int, needed: Callable[[Settings], Estimate]
 ) -> tuple[int, Estimate]:
-    """Where the line through two batches meets the limit, and again until one that fits and one that does not are near.
+    """Try the batch where a line through two others meets the limit; repeat until one fits and a near one does not.
 
     Memory grows all but in proportion to the batch, so a handful are tried; where it does not, the interval is halved.
     """

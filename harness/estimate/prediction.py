@@ -17,6 +17,7 @@ from harness.errors import UserError
 from harness.estimate.traced_step import Footprint, answering, training_step
 from harness.measurement.machine import describe_device, device_kind
 from harness.quantities import GPUS, MIB
+from harness.records import measures
 from harness.records.reading import load_records
 from harness.records.record import Estimated, Training
 from harness.settings import Settings
@@ -85,13 +86,13 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
     train, other, flops, rows = None, None, None, batch
     if settings.training:
         learned = min(request.answer_tokens, request.tokens - 1)
-        train = training_step(settings, batch, request.tokens, learned, device=device)
+        train = training_step(settings, batch, request.tokens, learned)
         parts = with_overhead(train, device)
         phases = {"train": sum(parts.values()), **phases}
         rows = batch * settings.training.gradient_accumulation_steps
         flops = train.matrices.training(rows * request.tokens, rows * learned, request.tokens, train.checkpointing)
         if thorough:
-            flipped = training_step(settings, batch, request.tokens, learned, not train.checkpointing, device)
+            flipped = training_step(settings, batch, request.tokens, learned, not train.checkpointing)
             if flipped.checkpointing != train.checkpointing:
                 other = sum(with_overhead(flipped, device).values())
     peak = sum(parts.values())
@@ -103,7 +104,7 @@ def estimate(settings: Settings, request: Request, *, thorough: bool = True) -> 
         batch=batch,
         rows_per_step=rows,
         tokens=request.tokens,
-        precision=_precision(settings, device),
+        precision=_precision(settings),
         gradient_checkpointing=train.checkpointing if train else None,
         peak_memory_bytes=peak,
         parts=parts,
@@ -132,11 +133,8 @@ def _default_device(settings: Settings) -> str:
     return "cuda" if settings.model.is_shape or device_kind() != "cpu" else "cpu"
 
 
-def _precision(settings: Settings, device: str) -> str:
-    from harness.adaptation.train import mixes_precision
-
-    mixed = settings.training is not None and mixes_precision(settings.training, device)
-    return settings.model.dtype + (", bf16 autocast" if mixed else "")
+def _precision(settings: Settings) -> str:
+    return measures.precision(settings.config) or ""
 
 
 def _throughput(settings: Settings, device: str) -> tuple[float | None, str]:
@@ -166,7 +164,7 @@ def of_run(settings: Settings, training: Training) -> Estimated | None:
         return None
     batch = settings.training.batch_size
     try:
-        step = training_step(settings, batch, int(longest), int(learned), again, device)
+        step = training_step(settings, batch, int(longest), int(learned), again)
     except Exception as cause:  # whatever a new tuner does on tensors without data
         print(f"no estimate: {type(cause).__name__}: {cause}", flush=True)
         return None

@@ -58,10 +58,14 @@ class Footprint:
 class Sketch:
     """A model of fake tensors with its adapter, and the ledger that knows what its parameters are."""
 
-    model: Any
+    loaded: loading.Base
     mode: FakeTensorMode
     ledger: Ledger
     adaptation: Adaptation
+
+    @property
+    def model(self) -> Any:
+        return self.loaded.model
 
     @classmethod
     def of(cls, settings: Settings) -> Sketch:
@@ -80,10 +84,12 @@ class Sketch:
                 from peft import get_peft_model
 
                 model = get_peft_model(model, allowed_targets.build(adaptation.peft))
+                peft_model.keep_float32(model)
         mode = FakeTensorMode(allow_non_fake_inputs=True)
         with mode:
             _give_fake_tensors(model)
-        sketch = cls(model, mode, Ledger(), adaptation)
+        dtype, autocast = getattr(torch, settings.model.dtype), adaptation.autocast(settings.model)
+        sketch = cls(loading.Base(model, None, dtype, autocast), mode, Ledger(), adaptation)
         sketch._enter_parameters()
         return sketch
 
@@ -114,14 +120,12 @@ def training_step(
     tokens: int,
     learned: int,
     checkpointing: bool | None = None,
-    device: str = "cpu",
 ) -> Footprint:
     """The peak of a step on `batch` rows of `tokens`; checkpointing as the settings say if it is not given.
 
-    learned: tokens of a row that the loss is on, which alone get logits. device: cpu | cuda, where optimizers work in
-    one kernel instead of parameter by parameter.
+    learned: tokens of a row that the loss is on, which alone get logits.
     """
-    from harness.adaptation.train import checkpoints, completion_loss, mixes_precision
+    from harness.adaptation.train import checkpoints, completion_loss
 
     training = settings.training
     if training is None:
@@ -142,7 +146,7 @@ def training_step(
                 for parameter in trained:
                     parameter.grad = torch.empty_like(parameter)
         ledger.begin()
-        with ledger, torch.autocast("cpu", torch.bfloat16, enabled=mixes_precision(training, device)):
+        with ledger, torch.autocast("cpu", torch.bfloat16, enabled=bool(training.bf16)):
             ids = torch.zeros(batch, tokens, dtype=torch.long)
             ledger.now("activations")
             loss = completion_loss(model, {"input_ids": ids}, ids, torch.arange(tokens - learned, tokens))
@@ -168,7 +172,7 @@ def answering(settings: Settings, batch: int, tokens: int, answer_tokens: int) -
     sketch.model.eval()
     with sketch.mode, _silent(), torch.inference_mode(False), torch.no_grad():
         ledger.begin()
-        with ledger:
+        with ledger, sketch.loaded.answering():
             ids = torch.zeros(batch, tokens, dtype=torch.long)
             ledger.now("activations")
             read = sketch.model(input_ids=ids, use_cache=True, logits_to_keep=1)
@@ -200,7 +204,7 @@ class Ledger(TorchDispatchMode):
         # a storage's number when it is made, minus that when it is released
 
     def now(self, label: str) -> None:
-        """What storages are for that are made from here on."""
+        """Set the purpose of storages made from now on."""
         self._label = label
 
     def begin(self) -> None:
@@ -310,12 +314,6 @@ def _give_fake_tensors(model: Any) -> None:
 
 
 def _train_like_trl(sketch: Sketch, checkpointing: bool) -> None:
-    if sketch.adaptation.quantization:  # as SFTTrainer does, after the QLoRA paper
-        for name, parameter in sketch.model.named_parameters():
-            if parameter.requires_grad and "lora_magnitude_vector" not in name:
-                with sketch.mode:
-                    parameter.data = torch.empty(parameter.shape, dtype=torch.bfloat16)
-                    sketch.ledger.enter(parameter, "adapter")
     sketch.base.base_model.register_forward_hook(sketch.past_the_layers)
     sketch.model.train()
     if checkpointing:

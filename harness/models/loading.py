@@ -27,6 +27,24 @@ class Base:
 
     model: Any
     tokenizer: Any
+    dtype: torch.dtype = torch.float32
+    """Of the weights that are not trained."""
+    autocast: bool = False
+    """Whether float32 weights compute in bfloat16, in training and answering alike."""
+
+    @contextlib.contextmanager
+    def answering(self) -> Iterator[None]:
+        """Compute as in training: in autocast, or with float32 adapter weights rounded to the base's type."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        precise = [(parameter, parameter.data) for parameter in trained if parameter.dtype != self.dtype]
+        for parameter, values in precise:
+            parameter.data = values.to(self.dtype)
+        try:
+            with torch.autocast(trained[0].device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext():
+                yield
+        finally:
+            for parameter, values in precise:
+                parameter.data = values
 
 
 def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Base:
@@ -47,7 +65,7 @@ def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Bas
     _disable_bf16_repacking(model)
     if quantization:
         _detach_from_file(model)
-    return Base(model.eval(), tokenizer)
+    return Base(model.eval(), tokenizer, getattr(torch, settings.dtype))
 
 
 def _detach_from_file(model: Any) -> None:

@@ -13,7 +13,8 @@ class ModelSettings:
 
     name: str
     source: Literal["hub", "local", "gguf_package", "random"]
-    dtype: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
+    dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "float32"
+    """Of weights and arithmetic; `auto` is resolved when a run is composed (harness/settings/precision.py)."""
     id: str | None = None
     """ORG/NAME on the hub."""
     revision: str | None = None

@@ -16,6 +16,7 @@ import torch
 
 from harness import files, paths
 from harness.errors import UserError
+from harness.installation import require_run
 from harness.measurement.machine import device
 from harness.models.model_settings import ModelSettings
 
@@ -69,6 +70,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 @contextlib.contextmanager
 def _gguf_parsed_once() -> Iterator[None]:
     """Cache the GGUF parser: transformers parses the file three times and lists all names for each module."""
+    require_run("a model from a package", "gguf")
     import gguf
 
     originals = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
@@ -90,10 +92,19 @@ def shape(shape: Mapping[str, Any]) -> Any:
 
 
 def random_weights(settings: ModelSettings) -> Path:
-    """The folder of a model with random weights in the shape of `settings`, with a byte-level tokenizer."""
+    """The folder of a model with random weights in the shape of `settings`, with a byte-level tokenizer.
+
+    The weights are the same on every device, but those of a known model's shape, which may be large: they are made on
+    the device, in bfloat16.
+    """
     shape = dict(settings.shape or {})
-    key = hashlib.sha256(json.dumps([shape, settings.dtype], sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([shape, _stored(settings)], sort_keys=True).encode()).hexdigest()[:12]
     return _create_once(f"{settings.name}-{key}", lambda folder: _create_random(settings, folder))
+
+
+def _stored(settings: ModelSettings) -> str:
+    """The number type of the files; they are loaded in the type of the settings."""
+    return "bfloat16" if settings.is_shape else "float32"
 
 
 def _vocabulary() -> dict[str, int]:
@@ -120,8 +131,9 @@ def _create_random(settings: ModelSettings, folder: Path) -> None:
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
     torch.manual_seed(0)
-    with device():
-        model = AutoModelForCausalLM.from_config(shape(settings.shape or {}), dtype=getattr(torch, settings.dtype))
+    with device() if settings.is_shape else torch.device("cpu"):
+        dtype = getattr(torch, _stored(settings))
+        model = AutoModelForCausalLM.from_config(shape(settings.shape or {}), dtype=dtype)
     model.save_pretrained(folder)
     wrapped.save_pretrained(folder)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.measurement.readings import Peak
 from harness.records.record import Record, Score
 from harness.stats import Estimate, Summary
@@ -105,6 +108,19 @@ def device_kind(record: Record) -> str | None:
     # A GPU's name need not contain "cuda" ("NVIDIA H200"), so the kind of memory reading is more reliable.
     on_a_gpu = kind == "cuda" or "cuda" in device.lower() or "nvidia" in device.lower()
     return (device or "cuda") if on_a_gpu else "cpu"
+
+
+def precision(config: Mapping[str, Any]) -> str | None:
+    """`float32`, `bfloat16`, `4-bit nf4, bfloat16` or `float32, bfloat16 autocast`, from a record's configuration."""
+    dtype = (config.get("model") or {}).get("dtype")
+    if dtype is None:
+        return None
+    if dtype == "float32" and (config.get("training") or {}).get("bf16"):
+        dtype = "float32, bfloat16 autocast"
+    quantization = (config.get("adaptation") or {}).get("quantization") or {}
+    if quantization.get("load_in_4bit"):
+        return f"4-bit {quantization.get('bnb_4bit_quant_type', 'fp4')}, {dtype}"
+    return f"8-bit, {dtype}" if quantization.get("load_in_8bit") else str(dtype)
 
 
 def tries(record: Record) -> int:

@@ -82,6 +82,8 @@ class Training:
     tuning_seconds: float | None = None
     """The learning-rate search, without the trial that was kept."""
     step_ms: Summary | None = None
+    first_step_ms: float | None = None
+    """The first step, which on a GPU also loads kernels and makes the optimizer's state."""
     steps: Number | None = None
     epochs: float | None = None
     examples: Number | None = None

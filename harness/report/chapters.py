@@ -195,6 +195,8 @@ def notes(cohort: Cohort) -> Iterator[str]:
     )
     if cohort.metric == "accuracy":
         yield "The answer is the likeliest of the choices; `accuracy_generated` below is what the model says freely."
+    if precisions := _precisions(cohort):
+        yield f"Precision: {precisions}."
     kinds = sorted({kind for r in records if (kind := measures.memory_kind(r))})
     if kinds:
         meanings = "; ".join(MEMORY.get(kind, markdown(kind)) for kind in kinds)
@@ -208,6 +210,17 @@ def notes(cohort: Cohort) -> Iterator[str]:
         yield "Prompt tokens: mean per item."
     yield from _training_notes(records)
     yield from _caveats(cohort)
+
+
+def _precisions(cohort: Cohort) -> str:
+    """`float32; qlora r8: 4-bit nf4, float32`: the commonest first, then what differs from it."""
+    by_method = {row.name: name for row in cohort.rows if (name := measures.precision(row.record.config))}
+    (common, _), *others = Counter(by_method.values()).most_common() or [("", 0)]
+    differing = [
+        f"{markdown(', '.join(method for method, name in by_method.items() if name == other))}: {other}"
+        for other, _ in others
+    ]
+    return "; ".join([common, *differing])
 
 
 def _unit(cohort: Cohort) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
 from harness.catalogue import task_field
+from harness.records import measures
 from harness.records.cohorts import Cohort
 from harness.report import tables
 from harness.report.comparisons import Comparisons
@@ -21,9 +23,12 @@ LEGEND = "memory: the peak; latency: the median of one request; in brackets: wha
 
 
 def title(cohort: Cohort) -> str:
-    """`ticket_routing: accuracy on 120 test items, 95 % intervals; smollm2-135m-q4 on cpu`"""
+    """`ticket_routing: accuracy on 120 test items, 95 % intervals; smollm2-135m-q4 on cpu, float32`"""
     key = cohort.key
     device = f" on {key.device}" if key.device else ""
+    precisions = Counter(measures.precision(record.config) for record in cohort.records)
+    common = precisions.most_common(1)[0][0] if precisions else None
+    device += f", {common}" if common else ""
     measured = f"{cohort.metric} on {key.items:,} test items, 95 % intervals" if key.items else "no item answered"
     return f"{key.task}: {measured}; {key.model}{device}"
 

@@ -12,7 +12,7 @@ from harness.records import measures, seeds
 from harness.records.baselines import Baseline
 from harness.records.cohorts import Cohort, Row
 from harness.records.measures import median
-from harness.records.record import Change, Failure, Merged, Quality, Record
+from harness.records.record import Change, Failure, Merged, Quality, Record, Training
 from harness.stats import Estimate
 from harness.text import MISSING, Table, Unit, code, count, markdown, memory_unit, plain, short, with_interval
 
@@ -225,11 +225,23 @@ def latencies(cohort: Cohort) -> Table | None:
 
 
 def times(cohort: Cohort) -> Table | None:
-    """How each run's seconds were spent; parts without any are left out."""
+    """How each run spent its seconds, without empty parts; the last columns show what the first step adds."""
     spent = [(row, row.record.seconds) for row in _answered(cohort) if row.record.seconds]
     names = list(dict.fromkeys(name for _, parts in spent for name, value in parts.items() if value >= 0.01))
-    rows = [(markdown(row.name), *(short(parts.get(name) or None) for name in names)) for row, parts in spent]
-    return Table(("method", *names), tuple(rows)) if rows else None
+    rows = [
+        (markdown(row.name), *(short(parts.get(name) or None) for name in names), *_steps(row.record.training))
+        for row, parts in spent
+    ]
+    headings = ("method", *names, "first training step", "all steps at their median")
+    return Table(headings, tuple(rows)).without_empty_columns() if rows else None
+
+
+def _steps(training: Training | None) -> tuple[str, str]:
+    """Seconds of the first step, and of training if each step took the median."""
+    if training is None or training.first_step_ms is None:
+        return MISSING, MISSING
+    typical, steps = median(training.step_ms), training.steps
+    return short(training.first_step_ms / 1000), short(typical * steps / 1000 if typical and steps else None)
 
 
 def predicted_memory(cohort: Cohort) -> Table | None:

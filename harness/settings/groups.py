@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from harness.models.model_settings import ModelSettings
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
@@ -89,7 +91,7 @@ class TrainingSettings:
     optimizer: str | dict[str, object] = "adamw_torch"
     """A name that transformers knows, or a `_target_`."""
     bf16: bool | None = None
-    """Mixed precision; None: on a GPU that has it."""
+    """Compute in bfloat16 (autocast); None: on a GPU that has it, unless model.dtype names another type."""
 
     @property
     def learning_rates(self) -> tuple[float, ...]:
@@ -116,6 +118,10 @@ class Adaptation:
     initialise: Mapping[str, Any] | None
     """A `_target_` called with (model, tokenizer) once the adapter is attached."""
     training: TrainingSettings | None
+
+    def autocast(self, model: ModelSettings) -> bool:
+        """Whether float32 weights compute in bfloat16."""
+        return bool(self.training and self.training.bf16) and model.dtype == "float32"
 
     @property
     def name(self) -> str:

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.callbacks import Callbacks
@@ -35,7 +36,8 @@ from omegaconf.errors import OmegaConfBaseException
 from harness import paths
 from harness.catalogue import task_names
 from harness.errors import UserError
-from harness.settings import Settings
+from harness.measurement.machine import native_bfloat16
+from harness.settings import Settings, precision
 
 FOLDER = "HARNESS_SWEEP"
 """The environment variable that tells jobs the sweep's temporary folder."""
@@ -64,18 +66,22 @@ def cells(words: Sequence[str]) -> list[Cell]:
         return _cells(words)
 
 
-def compositions(words: Sequence[str]) -> list[Settings]:
-    """The settings of every cell that `harness run` with these words has; UserError if the words are wrong."""
+def compositions(words: Sequence[str], device: str | None = None) -> list[Settings]:
+    """The settings of every cell that `harness run` with these words has; UserError if the words are wrong.
+
+    device: cuda | cpu, for which `model.dtype: auto` is resolved; None: this machine's.
+    """
     with _composing():
-        return [settings_of(_composed(cell.words)) for cell in _cells(words)]
+        return [settings_of(_composed(cell.words), device) for cell in _cells(words)]
 
 
-def settings_of(config: DictConfig) -> Settings:
+def settings_of(config: DictConfig, device: str | None = None) -> Settings:
     """A composed configuration as settings; UserError if a value is wrong."""
     try:
-        return Settings(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as cause:
         raise UserError(_explained(cause)) from cause
+    return Settings(precision.resolved(values, native_bfloat16() if device is None else device == "cuda"))
 
 
 def launch(words: Sequence[str], chosen: Sequence[Cell], job: Callable[[DictConfig], None], folder: Path) -> None:

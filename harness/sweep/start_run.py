@@ -206,13 +206,11 @@ def _ignore_interruptions() -> None:
 
 
 def _failure(cause: BaseException, planned: Record, started: float) -> Record:
-    import torch
-
     from harness.errors import Diverged
+    from harness.measurement.out_of_memory import is_out_of_memory
 
-    out_of_memory = isinstance(cause, torch.OutOfMemoryError | MemoryError)
     kinds = ((Diverged, "diverged"), (KeyboardInterrupt, "interrupted"), (BaseException, "failed"))
-    status = "oom" if out_of_memory else next(name for kind, name in kinds if isinstance(cause, kind))
+    status = "oom" if is_out_of_memory(cause) else next(name for kind, name in kinds if isinstance(cause, kind))
     written = "".join(traceback.format_exception(cause))
     return _ended(planned, status, type(cause).__name__, str(cause), written, started)
 

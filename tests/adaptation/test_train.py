@@ -193,6 +193,7 @@ def train_with_validation(meter: Meter) -> Training:
 def test_seconds_are_of_steps_and_those_of_validation_saving_and_data_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr("harness.adaptation.train.now", clock)
+    monkeypatch.setattr("harness.adaptation.train.mark", clock)
 
     def let_pass(owner: type, method: str, seconds: float) -> None:
         genuine = getattr(owner, method)
@@ -211,6 +212,7 @@ def test_seconds_are_of_steps_and_those_of_validation_saving_and_data_are_not(mo
     facts = train_with_validation(Meter())
     assert facts.steps == 4
     assert facts.step_ms == summary([1_000.0] * 4)
+    assert facts.first_step_ms == 1_000.0
     assert (facts.seconds, facts.validation_seconds, facts.save_seconds) == (4.0, 200.0, 2_000.0)
 
 

@@ -18,7 +18,7 @@ ADAPTATIONS = {
     "zero_shot": "none", "instructed": "none", "few_shot": "none", "rag": "none", "oracle": "none", "full": "full",
     "lora": "lora", "lora_r4": "lora", "lora_r16": "lora", "qlora": "qlora", "prefix": "prefix",
     "rag_lora": "lora", "few_shot_lora": "lora", "few_shot_nearest": "none", "inject_text": "lora",
-    "inject_questions": "lora", "full_fp32_master": "full",
+    "inject_questions": "lora", "full_bf16": "full",
 }  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_a_cell_that_does_not_apply_is_listed_and_not_failed(
         (["method=no_such_method"], "method/no_such_method"),
         (
             ["method=no_such_method"],
-            "few_shot, few_shot_lora, few_shot_nearest, full, full_fp32_master",
+            "few_shot, few_shot_lora, few_shot_nearest, full, full_bf16",
         ),
         (["rank=0"], "rank=0: expected a whole number of at least 1"),
         (["method=few_shot", "context.k=50"], "context.k=50"),
