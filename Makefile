@@ -1,6 +1,7 @@
 # make demo   a real comparison, from nothing: nine methods on two tasks, in minutes on two cores
 # make test   the tests; also as the very first command
 # make test-oldest   the tests that touch the libraries, on the oldest versions that pyproject.toml allows
+# make gpu    checks and measures a GPU, ten minutes on a large one; REHEARSE=1: the script alone, on a CPU
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
 VENV := .venv
@@ -14,7 +15,7 @@ UV = UV_DEFAULT_INDEX="$$($(PIP) config get global.index-url 2>/dev/null)" \
      $(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 OLDEST_UV = $(subst --python $(BIN)/python --constraint constraints.txt,--python $(OLDEST)/bin/python,$(UV))
 
-.PHONY: setup demo test test-oldest bench lint
+.PHONY: setup demo test test-oldest bench gpu lint
 
 setup: $(READY)
 
@@ -47,6 +48,9 @@ demo: $(READY)
 	@echo "(results/ here, the converted model in ~/.cache/adaptation-harness), and downloads nothing more."
 	@HARNESS_MATMUL=$${HARNESS_MATMUL:-auto} $(BIN)/harness run experiment=quickstart
 	@$(BIN)/harness report results/quickstart
+
+gpu: $(READY)
+	$(BIN)/python benchmarks/gpu.py $(if $(REHEARSE),--rehearse)
 
 test: $(READY_DEV)
 	$(BIN)/python -m pytest

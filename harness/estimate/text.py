@@ -45,13 +45,13 @@ def as_text(predicted: Estimate) -> str:
 
 def as_table(cells: Sequence[Estimate]) -> str:
     """A line a cell."""
-    head = f"{'method':22} {'precision':24} {'batch':>5} {'tokens':>6} {'peak GiB':>9}  fits"
+    head = f"{'method':22} {'precision':26} {'batch':>5} {'tokens':>6} {'peak GiB':>9}  fits"
     return "\n".join([head, *(_line(one) for one in cells), "predicted, nothing was run"])
 
 
 def _line(predicted: Estimate) -> str:
     least = next((name for name, ok in predicted.fits.items() if ok), "none of " + ", ".join(GPUS))
     return (
-        f"{predicted.method:22} {predicted.precision:24} {predicted.batch:5} {predicted.tokens:6} "
+        f"{predicted.method:22} {predicted.precision:26} {predicted.batch:5} {predicted.tokens:6} "
         f"{predicted.peak_memory_bytes / 2**30:9.2f}  {least}"
     )

@@ -11,6 +11,7 @@ it, since it composes the default method with the words of the whole sweep first
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import re
@@ -124,7 +125,10 @@ def _cells(words: Sequence[str]) -> list[Cell]:
     several = any(word in _FLAGS for word in words) or whole.hydra.mode == RunMode.MULTIRUN
     if len(jobs) > 1 and not several:
         raise UserError(f"{' '.join(settings)}: several values are a sweep: harness run -m ...")
-    cells = _distinct(_applying(job) for job in jobs)
+    composed = functools.cache(_composed)
+    cells = _distinct(_applying(job, composed) for job in jobs)
+    for cell in cells:
+        composed(cell.words)  # a mistake in any cell is reported before the first one starts
     for word in cells[0].left_out if cells else ():
         if all(any(_key(word) == _key(other) for other in cell.left_out) for cell in cells):
             methods = ", ".join(dict.fromkeys(method for cell in cells if (method := cell.chosen("method"))))
@@ -140,10 +144,10 @@ def _distinct(cells: Iterable[Cell]) -> list[Cell]:
     return [Cell(words, tuple(dict.fromkeys(without))) for words, without in left_out.items()]
 
 
-def _applying(job: Sequence[str]) -> Cell:
+def _applying(job: Sequence[str], composed: Callable[[tuple[str, ...]], DictConfig]) -> Cell:
     """A job's words without settings that its method (or task, or model) does not have."""
     groups = [word for word in job if _is_group(_key(word))]
-    config = _composed(tuple(groups))
+    config = composed(tuple(groups))
     left_out = [word for word in job if word not in groups and not _has(config, word)]
     return Cell(tuple(word for word in job if word not in left_out), tuple(left_out))
 
@@ -157,6 +161,8 @@ def _has(config: DictConfig, word: str) -> bool:
     if word.startswith(("+", "~")):
         return True
     parent, _, name = _key(word).rpartition(".")
+    if parent in config and OmegaConf.is_interpolation(config, parent):  # a copy of another group, which is set there
+        return False
     inner = OmegaConf.select(config, parent) if parent else config
     return name in inner.keys() if isinstance(inner, DictConfig) else inner is not None  # noqa: SIM118  (`in` is false of ???)
 

@@ -31,6 +31,14 @@ def test_a_setting_is_left_out_for_methods_that_have_none() -> None:
     ]
 
 
+def test_a_setting_of_a_group_that_copies_another_is_left_out() -> None:
+    """rag_lora trains with the passages that it is tested with: `train_context: ${context}`."""
+    assert cells(["-m", "method=lora,rag_lora", "train_context.name=zero_shot"]) == [
+        Cell(("method=lora", "train_context.name=zero_shot")),
+        Cell(("method=rag_lora",), ("train_context.name=zero_shot",)),
+    ]
+
+
 def test_a_setting_that_only_trained_methods_have_is_set_without_plus_signs() -> None:
     made = compositions(["-m", "method=lora,qlora", "training.epochs=2"])
     assert [settings.training and settings.training.epochs for settings in made] == [2, 2]
