@@ -1,12 +1,14 @@
 """Training through TRL: what is learned from, what is kept, what is counted."""
 
 import json
+import traceback
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.adaptation import peft_model
 from harness.adaptation.batches import Layout, Rows
@@ -223,3 +225,36 @@ def test_what_validation_allocates_is_not_trainings_peak(monkeypatch: pytest.Mon
     meter = Meter()
     train_with_validation(meter)
     assert 0 < meter.peaks["train"].allocated < size / 2
+
+
+class Waits(TorchDispatchMode):
+    """Operations that would wait for a GPU: those whose result the program reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
+            self.seen.append("".join(traceback.format_stack(limit=12)))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("peft", [None, LORA], ids=["full", "lora"])
+def test_a_step_reads_nothing_from_the_device_but_what_transformers_checks(
+    monkeypatch: pytest.MonkeyPatch, peft: dict[str, Any] | None
+) -> None:
+    waits = Waits()
+    genuine = CompletionTrainer.training_step
+
+    def watched(*args: Any, **options: Any) -> Any:
+        with waits:
+            return genuine(*args, **options)
+
+    monkeypatch.setattr(CompletionTrainer, "training_step", watched)
+    base = peft_model.attach(Adaptation(None, peft, None, SFT), TINY)
+    rows = Rows([[5, 6, 7, 8, 9, 10]] * 8, [[-100, -100, 7, 8, 9, 10]] * 8)
+    train(base, rows, rows, SFT, 1e-3, 0, Meter(), lambda done, total: None)
+    ours = [stack for stack in waits.seen if "find_packed_sequence_indices" not in stack]
+    assert not ours, ours[0]
+    assert len(waits.seen) <= 4  # transformers' own check, once a step
