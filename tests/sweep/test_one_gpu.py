@@ -123,14 +123,15 @@ def test_a_run_sees_only_its_gpu_and_numbers_them_as_the_driver_does() -> None:
     assert out.split() == ["GPU-b", "PCI_BUS_ID"]
 
 
-@pytest.mark.parametrize(("gpus", "left_out"), [(1, {"peft", "trl", "bitsandbytes"}), (0, set())])
-def test_the_fork_server_imports_nothing_that_asks_the_device(gpus: int, left_out: set[str]) -> None:
+@pytest.mark.parametrize("gpu", [True, False])
+def test_the_fork_server_imports_nothing_that_asks_the_device(gpu: bool) -> None:
     """bitsandbytes initialises CUDA when it is imported, and peft and trl import it."""
     script = (
         "import sys; from harness.measurement import machine\n"
-        f"machine.device_kind = lambda: 'NVIDIA H100' if {gpus} else 'cpu'\n"
+        f"machine.device_kind = lambda: 'NVIDIA H100' if {gpu} else 'cpu'\n"
         "import harness.sweep.preload\n"
         "print(*{'torch', 'transformers', 'peft', 'trl', 'bitsandbytes'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert set(out.split()) == {"torch", "transformers", "peft", "trl", "bitsandbytes"} - left_out
+    loaded = set(out.split())
+    assert loaded == {"torch", "transformers"} if gpu else loaded >= {"torch", "transformers", "peft", "trl"}
