@@ -127,7 +127,7 @@ def check(
         silent_libraries.silence()
         from harness.sweep.for_check import fill
 
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        with _only_json(as_json):
             made = fill(baseline, candidate, context.args, margin)
         allowed = read_margins(margins, None if margins and margin is None else made.plan.gate.margin)
         result = compare((baseline, made.baseline), (candidate, made.candidate), allowed, max_missing)
@@ -212,19 +212,20 @@ def estimate(
     request = prediction.Request(tokens, answer_tokens, device or None)
     progress = Progress("estimating")
     step = (lambda *_: None) if as_json else progress.step
-    if fit:
-        if len(cells) > 1:
-            raise UserError("--fit looks at one cell; choose one method.")
-        limit = int(quantities.memory("--fit", fit))
-        made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
-        progress.clear()
-        estimates, verdict = [made.estimate], f"{fit}: {made.what}"
-    else:
-        estimates, verdict = [], ""
-        for done, cell in enumerate(cells, start=1):
-            estimates.append(prediction.estimate(cell, request))
-            step("cells", done, len(cells))
-        progress.clear()
+    with _only_json(as_json):
+        if fit:
+            if len(cells) > 1:
+                raise UserError("--fit looks at one cell; choose one method.")
+            limit = int(quantities.memory("--fit", fit))
+            made = fitting.fit(cells[0], request, limit, lambda what: step(what, 0, 0))
+            progress.clear()
+            estimates, verdict = [made.estimate], f"{fit}: {made.what}"
+        else:
+            estimates, verdict = [], ""
+            for done, cell in enumerate(cells, start=1):
+                estimates.append(prediction.estimate(cell, request))
+                step("cells", done, len(cells))
+            progress.clear()
     if as_json:
         data = [text.as_data(one) for one in estimates]
         if fit:
@@ -260,15 +261,16 @@ def audit(
     folder = Path(task) if Path(task).is_dir() else task_folder(task, None)
     progress = Progress(f"auditing {folder.name}")
     step = progress.step if not as_json else lambda *_: None
-    if missing():
-        result = examine.audit(folder, source, step=step, by_meaning=False)
-    else:
-        silent_libraries.silence_bars()
-        tokenizer, window = examine.model_window(model)
-        result = examine.audit(folder, source, tokenizer, window, step)
-    progress.clear()
-    if write_clean:
-        examine.write_clean(source or folder, result, write_clean)
+    with _only_json(as_json):
+        if missing():
+            result = examine.audit(folder, source, step=step, by_meaning=False)
+        else:
+            silent_libraries.silence_bars()
+            tokenizer, window = examine.model_window(model)
+            result = examine.audit(folder, source, tokenizer, window, step)
+        progress.clear()
+        if write_clean:
+            examine.write_clean(source or folder, result, write_clean)
     print(json.dumps(result.as_data(), indent=2) if as_json else examine.as_text(result))
     raise typer.Exit(1 if result.defects else 0)
 
@@ -310,6 +312,11 @@ def doctor(as_json: AsJson = False) -> None:
             if not finding.ok and not repeated:
                 print(f"    {'':26} -> {finding.remedy}")
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+
+
+def _only_json(as_json: bool) -> contextlib.AbstractContextManager[object]:
+    """Send notes that are printed meanwhile to standard error, so that standard output is JSON and nothing else."""
+    return contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
 
 
 def _write(path: Path, text: str) -> None:
