@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from harness.audit import audit, write_clean
+from harness.cli import app
 from harness.tasks.definition import load_task
 from tests.factories import write_rows
 
@@ -122,3 +124,15 @@ def test_what_a_template_adds_makes_no_two_questions_alike(clean: Path) -> None:
     )
     write_rows(clean / "train.jsonl", [row("train", i, q=f"{WORDS.split()[i + 9]} {i}") for i in range(9)])
     assert kinds(clean) == []
+
+
+def test_json_is_alone_on_standard_output(clean: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noting(model: str) -> tuple[None, None]:
+        print("converting a model, once")
+        return None, None
+
+    monkeypatch.setattr("harness.audit.model_window", noting)
+    done = CliRunner().invoke(app, ["audit", str(clean), "--json"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["defects"] == []
+    assert "converting" in done.stderr
