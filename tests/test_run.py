@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.measurement.meter import LEAST_REQUESTS, Meter
+from harness.records.measures import precision
 from harness.run import contaminated
 from harness.settings import Measure
 from tests.commands import Run
@@ -115,6 +116,19 @@ def test_the_context_of_evaluation_is_validated_whatever_rates_were_tried_in(har
     prompts = [json.loads(line)["prompt_tokens"] for line in checked.read_text().splitlines()]
     shown_in_training = record["training"]["tokens"] / record["training"]["examples"]
     assert min(prompts) > 2 * shown_in_training  # demonstrations stand in these alone
+
+
+def test_whatever_is_trained_in_bfloat16_also_answers_in_it(harness_run: Run, results: Path) -> None:
+    """The precisions that a GPU has by default: float32 masters in autocast, adapters on a bfloat16 base."""
+    mixed = ("training.epochs=1", "training.bf16=true", "model.dtype=float32,bfloat16")
+    assert harness_run("-m", "method=full,lora,prefix,qlora", *mixed) == 0
+    precisions = {(record["method"], precision(record["config"])) for record in read_records(results)}
+    assert precisions == {
+        *((method, "float32, bfloat16 autocast") for method in ("full", "lora", "prefix")),
+        *((method, "bfloat16") for method in ("full", "lora", "prefix")),
+        ("qlora", "4-bit nf4, float32, bfloat16 autocast"),
+        ("qlora", "4-bit nf4, bfloat16"),
+    }
 
 
 def test_an_item_that_does_not_fit_is_unscored_and_not_wrong(harness_run: Run, results: Path, colours: Path) -> None:

@@ -189,7 +189,7 @@ class Own:
         kept = []
         for buffer, state in zip(self.buffers[layer], states, strict=True):
             window = buffer[self.window]
-            window.transpose(1, 2)[self.rows, self.slots] = state.transpose(1, 2)
+            window.transpose(1, 2)[self.rows, self.slots] = state.transpose(1, 2).to(buffer.dtype)
             kept.append(window[:, :, : self.seen])
         return kept
 
