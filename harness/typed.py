@@ -71,7 +71,7 @@ def _first_mistake(value: Any, allowed: inspect.Type, key: str) -> _Mistake | No
                 return mistake
         return None
     if isinstance(allowed, inspect.ListType | inspect.VarTupleType):
-        if not isinstance(value, list | tuple):
+        if not isinstance(value, list | tuple) or len(value) < (getattr(allowed, "min_length", None) or 0):
             return expected
         parts = (_first_mistake(part, allowed.item_type, f"{key}[{i}]") for i, part in enumerate(value))
         return next((mistake for mistake in parts if mistake), None)
@@ -106,7 +106,9 @@ def _fits(value: Any, allowed: inspect.Type) -> bool:
             return False
         above = (allowed.gt is None or value > allowed.gt) and (allowed.ge is None or value >= allowed.ge)
         return above and (allowed.lt is None or value < allowed.lt) and (allowed.le is None or value <= allowed.le)
-    plain = {inspect.StrType: str, inspect.BoolType: bool, inspect.NoneType: type(None)}
+    if isinstance(allowed, inspect.StrType):
+        return isinstance(value, str) and len(value) >= (allowed.min_length or 0)
+    plain: dict[type, type] = {inspect.BoolType: bool, inspect.NoneType: type(None)}
     return isinstance(value, plain.get(type(allowed), object))
 
 
@@ -123,7 +125,8 @@ def _in_words(allowed: inspect.Type) -> str:
         kind = "a whole number" if isinstance(allowed, inspect.IntType) else "a number"
         return f"{kind} {' and '.join(f'{word} {bound:g}' for bound, word in bounds if bound is not None)}".strip()
     if isinstance(allowed, inspect.ListType | inspect.VarTupleType):
-        return f"a list, each {_in_words(allowed.item_type)}"
+        least = f" of at least {allowed.min_length}" if getattr(allowed, "min_length", None) else ""
+        return f"a list{least}, each {_in_words(allowed.item_type)}"
     if isinstance(allowed, inspect.DictType):
         return f"names, each with {_in_words(allowed.value_type)}"
     if isinstance(allowed, inspect.StructType | inspect.DataclassType):

@@ -100,16 +100,9 @@ def _rows(
     if count is not None and count < len(validation):
         validation = task.take("validation", count)
     rows, validation_rows = (Rows.encode(context, encoder, part, longest) for part in (pool, validation))
-    for form in _document_forms(options.documents):
+    for form in DOCUMENT_FORMS[options.documents]:
         rows += Rows.of_documents(task.training_corpus, encoder, form, longest)
     return rows, validation_rows
-
-
-def _document_forms(name: str | None) -> tuple[str, ...]:
-    if name not in DOCUMENT_FORMS:
-        names = ", ".join(name for name in DOCUMENT_FORMS if name)
-        raise UserError(f"training.documents={name}: expected one of null, {names}.")
-    return DOCUMENT_FORMS[name]
 
 
 @dataclass(frozen=True)

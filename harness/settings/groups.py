@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,6 +12,33 @@ from harness.models.model_settings import ModelSettings
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(gt=0)]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Seeds by purpose."""
+
+    train: Count
+    demonstrations: Count
+    data: Count
+    """Which labelled rows are drawn."""
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """The settings outside the groups."""
+
+    seed: Count
+    seeds: Seeds
+    rank: Positive | None
+    max_train_examples: Positive | None
+    max_eval_examples: Positive | None
+    max_validation_examples: Count | None
+    results: Annotated[str, msgspec.Meta(min_length=1, extra_json_schema={"description": "a folder"})]
+    keep_weights: Literal["adapters", "all", "none"]
+    reuse: Literal["same", "any"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +94,12 @@ class TrainingSettings:
     """How to train."""
 
     name: str = "sft"
-    documents: str | None = None
+    documents: Literal["text", "questions", "both"] | None = None
     """text | questions | both: the task's documents as rows too."""
-    epochs: float = 3
-    max_steps: int = -1
+    epochs: Rate = 3
+    max_steps: Annotated[int, msgspec.Meta(ge=-1)] = -1
     """A positive number stops there, whatever the epochs."""
-    learning_rate: float | list[float] = 1e-4
+    learning_rate: Rate | Annotated[list[Rate], msgspec.Meta(min_length=1)] = 1e-4
     """A list is tried on validation."""
     batch_size: Positive = 2
     gradient_accumulation_steps: Positive = 1
@@ -80,13 +107,13 @@ class TrainingSettings:
     """None: only after a GPU's memory has not sufficed."""
     max_length: Positive = 2048
     """Tokens of a row; a longer one is refused, not cut."""
-    warmup: float = 0.1
+    warmup: NotNegative = 0.1
     """Share of the steps with a rising rate, or their number."""
-    max_grad_norm: float = 1.0
-    weight_decay: float = 0.0
+    max_grad_norm: NotNegative = 1.0
+    weight_decay: NotNegative = 0.0
     validation_rows: Count | None = None
     """Rows whose loss chooses the epoch; None: all of max_validation_examples."""
-    early_stopping_patience: int | None = 2
+    early_stopping_patience: Positive | None = 2
     """Epochs without a better validation loss; None: never."""
     optimizer: str | dict[str, object] = "adamw_torch"
     """A name that transformers knows, or a `_target_`."""

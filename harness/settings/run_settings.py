@@ -7,7 +7,7 @@ versions of the libraries and the kind of device. So `method=zero_shot rank=4` a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ from harness.errors import UserError
 from harness.measurement.readings import Environment
 from harness.models.model_settings import ModelSettings
 from harness.records.record import Record, label
-from harness.settings.groups import Adaptation, Measure, TaskSettings, TrainingSettings
+from harness.settings.groups import Adaptation, Knobs, Measure, TaskSettings, TrainingSettings
 from harness.settings.identity import environment_identity, fingerprint, redact, short_hash, used, without
 from harness.tasks.definition import load_task
 from harness.tasks.task import Task
 from harness.typed import typed
 
-_LIMITS = {"rank": 1, "max_train_examples": 1, "max_eval_examples": 1, "max_validation_examples": 0}
 _ADDED = {"free_answers": True, "cached_requests": None}
 """Settings of `measure` that came later, and what was done before: where they say that, the cell is the one it was."""
 RUNS = "runs"
@@ -38,10 +37,9 @@ class Settings:
     config: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for knob, least in _LIMITS.items():
-            value = self.config[knob]
-            if value is not None and (not isinstance(value, int) or value < least):
-                raise UserError(f"{knob}={value}: expected a whole number of at least {least}.")
+        typed({field.name: self.config[field.name] for field in fields(Knobs)}, Knobs, "")
+        if self.training and self.training.max_steps == 0:
+            raise UserError("training.max_steps=0: expected a whole number of at least 1, or -1 for no limit.")
         if self.training and len(self.training.learning_rates) > 1 and self.validation_limit == 0:
             raise UserError("Several learning rates are chosen between on validation: not with no validation rows.")
         _ = self.task, self.model, self.context, self.train_context, self.measure  # wrong values are found now

@@ -11,6 +11,7 @@ it, since it composes the default method with the words of the whole sweep first
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import itertools
 import os
@@ -38,7 +39,7 @@ from harness import paths
 from harness.catalogue import task_names
 from harness.errors import UserError
 from harness.measurement.machine import native_bfloat16
-from harness.settings import Settings, precision
+from harness.settings import Settings, TrainingSettings, precision
 
 FOLDER = "HARNESS_SWEEP"
 """The environment variable that tells jobs the sweep's temporary folder."""
@@ -82,7 +83,25 @@ def settings_of(config: DictConfig, device: str | None = None) -> Settings:
         values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
     except OmegaConfBaseException as cause:
         raise UserError(_explained(cause)) from cause
-    return Settings(precision.resolved(values, native_bfloat16() if device is None else device == "cuda"))
+    settings = Settings(precision.resolved(values, native_bfloat16() if device is None else device == "cuda"))
+    _check_optimizer(settings)
+    return settings
+
+
+def _check_optimizer(settings: Settings) -> None:
+    """UserError for a name that transformers does not know; the default is not looked up, which takes seconds."""
+    name = settings.training.optimizer if settings.training else None
+    if not isinstance(name, str) or name == TrainingSettings().optimizer:
+        return
+    from transformers.training_args import OptimizerNames
+
+    known = [one.value for one in OptimizerNames]
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 3) or known[:3]
+        raise UserError(
+            f"training.optimizer={name!r}: expected a name that transformers knows, such as {', '.join(close)}, "
+            "or a _target_ in torch.optim or bitsandbytes.optim."
+        )
 
 
 def launch(words: Sequence[str], chosen: Sequence[Cell], job: Callable[[DictConfig], None], folder: Path) -> None:
@@ -128,7 +147,7 @@ def _cells(words: Sequence[str]) -> list[Cell]:
     composed = functools.cache(_composed)
     cells = _distinct(_applying(job, composed) for job in jobs)
     for cell in cells:
-        composed(cell.words)  # a mistake in any cell is reported before the first one starts
+        settings_of(composed(cell.words))  # a mistake in any cell is reported before the first one starts
     for word in cells[0].left_out if cells else ():
         if all(any(_key(word) == _key(other) for other in cell.left_out) for cell in cells):
             methods = ", ".join(dict.fromkeys(method for cell in cells if (method := cell.chosen("method"))))
@@ -212,9 +231,11 @@ def _parses(word: str) -> bool:
 
 
 def _check_groups(words: Sequence[str]) -> None:
-    """A group set to nothing: Hydra fails on it without a sentence."""
+    """A group set to nothing, on which Hydra fails without a sentence; or a part of a method taken out of it."""
     for word in words:
         group, equals, value = word.partition("=")
+        if group in ("adaptation", "training") and value == "none":
+            raise UserError(f"{word}: the method would be another one under its name; choose it by method=NAME.")
         if equals and value in ("", "null") and (paths.CONF / group).is_dir():
             raise UserError(f"{word}: {group} takes the name of one of its files (harness list), or is left out.")
 

@@ -32,6 +32,8 @@ def make_settings(trains: bool = False, context: str = "zero_shot", k: int | Non
         "max_eval_examples": None,
         "max_validation_examples": None,
         "results": "results",
+        "keep_weights": "adapters",
+        "reuse": "same",
         "measure": {"batch_size": 8},
     }
     return Settings({**config, **changes})
