@@ -159,7 +159,8 @@ def seven_billion(plan: Plan) -> Iterator[Check]:
     """memory and step time of a 7B shape, beside the estimate"""
     results = plan.folder("memory-7b")
     model, common = plan.model("shape-llama2-7b"), ["experiment=memory_7b", f"results={results}"]
-    small = ["max_train_examples=4"] if plan.rehearsal else []
+    small = ["max_validation_examples=0"]  # so that no best epoch is written, 27 GB for full fine-tuning
+    small += ["max_train_examples=4"] if plan.rehearsal else []
     methods = ["qlora", "lora", "full_bf16", "prefix", "full"]
     _run(["-m", *common, f"model={model}", f"method={','.join(methods)}", *small], EACH * len(methods))
     _run([*common, "hydra.mode=RUN", "task=fixed_length", f"model={model}", "method=lora", *small,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ from harness.models import loading
 from harness.settings import Settings
 from harness.sweep import silent_libraries
 from harness.sweep.compose import compositions
+from harness.sweep.one_gpu import one_gpu, show_only
 
 ROUNDS = 3
 ANSWER_TOKENS = 32
@@ -55,7 +57,9 @@ def main() -> None:
     words, batch = ["task=ticket_routing", f"model={args.model}"], f"training.batch_size={args.batch}"
     (lora,) = compositions([*words, "method=lora", "training.epochs=1", batch])
     (few_shot,) = compositions([*words, "method=few_shot", "context.k=8"])
-    print(json.dumps({**training(lora, args.rows), **answering(few_shot, args.prompts), **choosing(few_shot)}))
+    with one_gpu(lambda text: print(text, file=sys.stderr)) as uuid:
+        show_only(uuid)
+        print(json.dumps({**training(lora, args.rows), **answering(few_shot, args.prompts), **choosing(few_shot)}))
 
 
 def training(settings: Settings, count: int) -> dict[str, float]:

@@ -204,7 +204,8 @@ def _arguments(
         save_only_model=True,
         save_total_limit=1,
         prediction_loss_only=True,
-        logging_strategy="no",  # a logged loss would wait for the device at every step
+        logging_strategy="no",  # a logged loss would wait for the device at every step, and so would the filter
+        logging_nan_inf_filter=False,
         dataset_kwargs={"skip_prepare_dataset": True},  # the rows are tokens already
         remove_unused_columns=False,
         seed=seed,

@@ -266,7 +266,7 @@ def _attend_in_parts(
     """The same, to the prefix and to the own keys separately, then joined; shape (rows, tokens, heads, width)."""
     rows, heads, tokens, width = query.shape
     shared = key.shape[1]  # heads that the keys have: a group of queries shares one
-    grouped = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, shared, -1, width)
+    grouped = (at_least_single(query) * (width**-0.5 if scaling is None else scaling)).reshape(rows, shared, -1, width)
     flat = grouped.transpose(0, 1).reshape(shared, -1, width)
     mask = attention_mask.expand(rows, heads, tokens, -1).reshape(rows, shared, grouped.shape[2], -1)
     parts = [
@@ -286,7 +286,8 @@ def _part(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """One part of a softmax, never in half precision: the values' weighted sum, the weights' sum, the highest score."""
-    scores = at_least_single(query @ key.transpose(-1, -2))
+    with torch.autocast(query.device.type, enabled=False):
+        scores = at_least_single(query) @ at_least_single(key).transpose(-1, -2)
     if mask is not None:
         scores = scores + mask
     highest = scores.amax(-1, keepdim=True)

@@ -6,6 +6,7 @@ before_this_process()           # first thing in a run's process: what others us
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -48,6 +49,15 @@ def visible_gpus() -> tuple[Gpu, ...]:
     if _cpu_build():
         return ()
     return _gpus(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def close() -> None:
+    """End NVML in this process, so that one forked from it starts its own."""
+    import pynvml
+
+    _gpus.cache_clear()
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlShutdown()
 
 
 @functools.cache

@@ -113,9 +113,8 @@ class Cuda:
 
     def memory_remarks(self) -> list[str]:
         """Reasons why memory is contaminated."""
-        used = self._before.used_bytes
         return [
-            *([f"{used} bytes of the GPU were in use at the start"] if used > _IN_USE_BYTES else []),
+            *self._used_before(),
             *(["another process used the GPU"] if self._shared and self.reading != "process" else []),
         ]
 
@@ -123,9 +122,15 @@ class Cuda:
         """Reasons why the time of a phase is contaminated."""
         reasons = ", ".join(sorted(self._slowed[phase]))
         return [
+            *self._used_before(),
             *(["another process used the GPU"] if phase in self._shared else []),
             *([f"the GPU's clock was slowed down: {reasons}"] if reasons else []),
         ]
+
+    def _used_before(self) -> list[str]:
+        """The only trace of another process where the driver lists none, as in many containers."""
+        used = self._before.used_bytes
+        return [f"another process held {used} bytes of the GPU at the start"] if used > _IN_USE_BYTES else []
 
 
 def _others(now: Usage, before: Usage, own: int) -> bool:

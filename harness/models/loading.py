@@ -40,7 +40,8 @@ class Base:
         for parameter, values in precise:
             parameter.data = values.to(self.dtype)
         try:
-            with torch.autocast(trained[0].device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext():
+            device_type = next(self.model.parameters()).device.type
+            with torch.autocast(device_type, torch.bfloat16) if self.autocast else contextlib.nullcontext():
                 yield
         finally:
             for parameter, values in precise:
@@ -59,7 +60,7 @@ def load(settings: ModelSettings, quantization: Mapping[str, Any] | None) -> Bas
             revision=revision,
             dtype=getattr(torch, settings.dtype),
             device_map={"": device()},
-            quantization_config=_bitsandbytes(quantization),
+            quantization_config=_bitsandbytes(quantization, settings.dtype),
             trust_remote_code=False,
         )
     _disable_bf16_repacking(model)
@@ -120,16 +121,15 @@ def make_ready(settings: ModelSettings) -> None:
         locate(settings)
 
 
-def _bitsandbytes(quantization: Mapping[str, Any] | None) -> Any:
-    """transformers' BitsAndBytesConfig; by default it computes in float32 on a CPU and in bfloat16 on a GPU."""
+def _bitsandbytes(quantization: Mapping[str, Any] | None, dtype: str) -> Any:
+    """transformers' BitsAndBytesConfig; by default it computes in the model's type."""
     if not quantization:
         return None
     from transformers import BitsAndBytesConfig
 
     options = dict(quantization)
-    if (dtype := options.pop("compute_dtype", None)) is None:
-        dtype = "bfloat16" if device().type == "cuda" else "float32"
-    return BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=getattr(torch, dtype))
+    compute = options.pop("compute_dtype", None) or dtype
+    return BitsAndBytesConfig(**options, bnb_4bit_compute_dtype=getattr(torch, compute))
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import gc
 from importlib import import_module
 from importlib.util import find_spec
 
-from harness.measurement import cpu_allocator, matmul
+from harness.measurement import cpu_allocator, gpu_driver, matmul
 from harness.measurement.machine import device_kind
 from harness.sweep import silent_libraries
 
@@ -21,7 +21,9 @@ ON_A_CPU = (*ON_A_GPU, "peft", "trl", "faiss", "sentence_transformers", "harness
 def _load() -> None:
     silent_libraries.silence()
     cpu_allocator.manage_memory()  # before torch allocates anything
-    for name in ON_A_CPU if device_kind() == "cpu" else ON_A_GPU:
+    names = ON_A_CPU if device_kind() == "cpu" else ON_A_GPU
+    gpu_driver.close()
+    for name in names:
         if find_spec(name) is not None:
             import_module(name)
     silent_libraries.silence_bars()

@@ -25,7 +25,8 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.measurement.gpu_driver import before_this_process
+from harness.errors import UserError
+from harness.measurement.gpu_driver import before_this_process, visible_gpus
 from harness.measurement.machine import describe_environment, device_kind
 from harness.records import results_folder
 from harness.records.reading import RECORD_FILE, RUN_FILES, read_record
@@ -164,6 +165,7 @@ def _child(
     started = time.time()
     try:
         _end_with_the_parent()
+        _check_device()
         progress.step("loading", 0, 0)
         record, answers = run(Settings(config), planned, progress)
         _ignore_interruptions()
@@ -174,6 +176,17 @@ def _child(
     results_folder.save_run(folder, record, answers, record.config)
     if record.status == "ok":
         baselines.keep(Settings(config), folder.parents[2])
+
+
+def _check_device() -> None:
+    """UserError if torch cannot use the GPU that the driver lists: the run would compute on the CPU under its name."""
+    import torch
+
+    if visible_gpus() and not torch.cuda.is_available():
+        raise UserError(
+            f"The driver lists {visible_gpus()[0].name}, but torch {torch.__version__} cannot use it: the driver may "
+            "be too old for this torch. CUDA_VISIBLE_DEVICES= (empty) runs on the CPU."
+        )
 
 
 def _end_with_the_parent() -> None:

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from harness.tasks.numbers import last_number
+
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 _FENCE = re.compile(r"\A```[a-zA-Z]*\n(.*?)\n?```\Z", re.DOTALL)
 _WORD = re.compile(r"[^\W_]+")
 
@@ -57,8 +58,8 @@ def contains(completion: str, answers: Sequence[str]) -> float:
 
 def number_match(completion: str, answers: Sequence[str]) -> float:
     """1 if the last number of the completion equals the last number of an answer."""
-    number = _last_number(completion)
-    return float(number is not None and any(number == _last_number(answer) for answer in answers))
+    number = last_number(completion)
+    return float(number is not None and any(number == last_number(answer) for answer in answers))
 
 
 def chrf(completion: str, answers: Sequence[str]) -> float:
@@ -150,11 +151,6 @@ def _within(tokens: Sequence[str], gold: Sequence[str]) -> bool:
     if not gold or len(tokens) > 2 * len(gold) + 5:
         return False
     return any(list(tokens[i : i + len(gold)]) == list(gold) for i in range(len(tokens)))
-
-
-def _last_number(text: str) -> float | None:
-    numbers = _NUMBER.findall(text)
-    return float(numbers[-1].replace(",", "")) if numbers else None
 
 
 FROM_ANSWERS: dict[str, tuple[str, ...]] = {

@@ -164,11 +164,12 @@ def test_a_clock_slowed_in_training_does_not_contaminate_latency(
     assert meter.contaminated() == {"training": ["the GPU's clock was slowed down: heat"]}
 
 
-def test_a_gpu_in_use_at_the_start_contaminates_memory(
+def test_a_gpu_in_use_at_the_start_contaminates_memory_and_time(
     monkeypatch: pytest.MonkeyPatch, counters: dict[str, int]
 ) -> None:
     nvml.install(monkeypatch, Card("GPU-1", used=600 * MIB))
-    assert Meter(Cuda()).contaminated() == {"memory": [f"{600 * MIB} bytes of the GPU were in use at the start"]}
+    remark = f"another process held {600 * MIB} bytes of the GPU at the start"
+    assert Meter(Cuda()).contaminated() == {"memory": [remark], "latency": [remark]}
 
 
 def test_other_work_on_the_cpus_does_not_contaminate_a_gpu_run(

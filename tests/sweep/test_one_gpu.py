@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import UserError
 from harness.measurement import gpu_driver
 from harness.sweep import start_run
 from harness.sweep.compose import compositions
@@ -135,3 +136,11 @@ def test_the_fork_server_imports_nothing_that_asks_the_device(gpu: bool) -> None
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     loaded = set(out.split())
     assert loaded == {"torch", "transformers"} if gpu else loaded >= {"torch", "transformers", "peft", "trl"}
+
+
+def test_a_gpu_that_torch_cannot_use_is_an_error_and_not_a_run_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml.install(monkeypatch, Card("GPU-a"))
+    with pytest.raises(UserError, match=r"The driver lists NVIDIA H100, but torch .* cannot use it"):
+        start_run._check_device()
+    nvml.install(monkeypatch)
+    start_run._check_device()
