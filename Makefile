@@ -1,7 +1,7 @@
 # make demo   a real comparison, from nothing: nine methods on two tasks, in minutes on two cores
 # make test   the tests; also as the very first command
 # make test-oldest   the tests that touch the libraries, on the oldest versions that pyproject.toml allows
-# make gpu    checks and measures a GPU, ten minutes on a large one; REHEARSE=1: the script alone, on a CPU
+# make gpu    checks and measures a GPU; REHEARSE=1: the script alone, on a CPU
 # make bench  against the tools one would use instead, about an hour; DATA=DIR
 PYTHON ?= python3
 VENV := .venv

@@ -1,4 +1,4 @@
-"""Check on a GPU what a CPU cannot: one command for anyone with a GPU, ten minutes on a large one.
+"""Check on a GPU what a CPU cannot: one command for anyone with a GPU.
 
     make gpu                                    all parts; records, gpu.json and gpu.md in results/gpu
     python benchmarks/gpu.py --parts 1,2        some of them, the most telling ones first

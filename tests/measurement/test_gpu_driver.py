@@ -120,6 +120,26 @@ def test_a_driver_that_does_not_list_the_process(
     assert meter.headline("infer") == expected * MIB
 
 
+def test_a_phase_starts_with_an_emptied_allocator(monkeypatch: pytest.MonkeyPatch, counters: dict[str, int]) -> None:
+    """Otherwise its peak of reserved memory would begin at what the phase before has left."""
+    nvml.install(monkeypatch, Card("GPU-1"))
+    calls: list[str] = []
+    for name in ("empty_cache", "reset_peak_memory_stats"):
+        monkeypatch.setattr(torch.cuda, name, lambda name=name: calls.append(name))
+    meter = Meter(Cuda())
+    for phase in ("load", "train"):
+        with meter.phase(phase):
+            calls.append(phase)
+    assert calls == [
+        "empty_cache",
+        "reset_peak_memory_stats",
+        "load",
+        "empty_cache",
+        "reset_peak_memory_stats",
+        "train",
+    ]
+
+
 OURS, NUMBERED_OUTSIDE, ANOTHER = os.getpid(), 4001, 4002
 
 

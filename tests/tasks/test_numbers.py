@@ -48,9 +48,9 @@ def test_the_last_number(text: str, number: str) -> None:
     assert last_number(text) == Decimal(number)
 
 
-@pytest.mark.parametrize("text", ["", "none", "-", ".", "e5"])
+@pytest.mark.parametrize("text", ["", "none", "-", ".", "e"])
 def test_a_text_without_a_number(text: str) -> None:
-    assert last_number(text) is None or text == "e5"
+    assert last_number(text) is None
 
 
 def test_numbers_match_exactly_whatever_their_length() -> None:
